@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import django
 
@@ -124,7 +125,14 @@ def add_environments(now: datetime) -> list[tuple[int, int, str]]:
             followed_at=later,
         )
         WorkPool.objects.bulk_create(
-            WorkPool(server=server, name=f"pool-{each}", type="process", status="READY", synced_at=later)
+            WorkPool(
+                environment=environment,
+                prefect_id=uuid4(),
+                name=f"pool-{each}",
+                type="process",
+                status="READY",
+                synced_at=later,
+            )
             for each in range(5)
         )
         places.append((number, environment.pk, slug))

@@ -144,12 +144,12 @@ WAITING_RULES: tuple[Rule, ...] = (
     Rule("pending", lambda r, s: r.state_type == "PENDING", "Worker is starting the run."),
     Rule(
         "no_workers",
-        lambda r, s: s.pool is not None and needs_worker(s.pool) and not s.pool.workers,
+        lambda r, s: s.pool is not None and s.pool.needs_worker and not s.pool.workers,
         "Work pool {pool} has no workers. Start one: prefect worker start --pool {pool_word}",
     ),
     Rule(
         "workers_offline",
-        lambda r, s: s.pool is not None and needs_worker(s.pool) and not s.pool.workers_online,
+        lambda r, s: s.pool is not None and s.pool.needs_worker and not s.pool.workers_online,
         "No worker in work pool {pool} is online. Last heartbeat: {heartbeat}. "
         "Start one: prefect worker start --pool {pool_word}",
     ),
@@ -202,11 +202,6 @@ def fill(sentence: str, run: Run, context: Context) -> str:
 
 def is_later(run: Run, context: Context) -> bool:
     return run.state_type == "SCHEDULED" and run.expected_start_at is not None and run.expected_start_at > context.now
-
-
-def needs_worker(pool: WorkPool) -> bool:
-    """Return whether runs of the pool are started by workers; Prefect Cloud submits push and managed pools itself."""
-    return not pool.type.endswith((":push", ":managed"))
 
 
 def is_full(limit: int | None, taken: int) -> bool:

@@ -151,6 +151,8 @@ RUNS = Listing(
         "name": Filter("name", str, "Name of the run."),
         "id": Filter("prefect_id", UUID, "Prefect's id of the run."),
         "request": Filter("run_request", int, "Number of the run request it was started for."),
+        "work_pool": Filter("work_pool_name", str, "Name of the work pool."),
+        "work_queue": Filter("work_queue_name", str, "Name of the work queue."),
         "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
         "stalled": Filter(list_filters.is_stalled, bool, "Whether it is stalled."),
         "origin": Filter(

@@ -16,7 +16,7 @@ def context_of(run: Run, now: datetime) -> Context:
     """Read what can delay the run; for a finished run nothing can, so there is no query."""
     if run.is_over:
         return Context(now)
-    pool = WorkPool.objects.filter(server=run.environment.server_id, name=run.work_pool_name).first()
+    pool = WorkPool.current.filter(environment=run.environment_id, name=run.work_pool_name).first()
     occupying = Run.objects.filter(
         environment=run.environment_id, state_type__in=OCCUPYING, deleted_upstream_at=None
     ).exclude(pk=run.pk)

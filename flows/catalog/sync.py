@@ -1,8 +1,8 @@
-"""The catalog of deployments. The only code that writes `Deployment` and `WorkPool`."""
+"""The catalog of deployments. The only code that writes `Deployment`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -14,19 +14,17 @@ from django.utils import timezone
 
 from flows import definition as definitions
 from flows import job_variables, parameters
-from flows.catalog import definition_reader, health
+from flows.catalog import definition_reader, health, work_pools
 from flows.catalog.same_server import require_own_server
 from flows.db_text import sanitize_json
 from flows.definition import Definition
 from flows.encryption import DecryptionError
-from flows.models import Deployment, Environment, Server, WorkPool
+from flows.models import Deployment, Environment
 from flows.prefect_api import connect
-from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError, WorkPoolRecord
+from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError
 
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
-POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "server", "name"}]
-
 
 # Deployments whose list takes five calls: it is read whole each time, and so is a longer one after ten minutes.
 SHORT = 1_000
@@ -107,7 +105,7 @@ def sync(environment: Environment, *, on_change: OnChange | None = None, since: 
             .exclude(prefect_id__in=seen)
             .update(deleted_upstream_at=now)
         )
-        upsert_work_pools(environment.server, pools, at=now)
+        work_pools.upsert(environment, pools, at=now)
         result = Sync(len(records), len(seen - known), int(deleted))
         health.record_sync(environment, str(result), at=now, is_whole=since is None)
         # Last: audit entries lock the end of the trail until the commit.
@@ -229,36 +227,3 @@ def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> d
         "synced_at": at,
         "deleted_upstream_at": None,  # it is there again, also after it was marked as deleted
     }
-
-
-def upsert_work_pools(server: Server, records: Iterable[WorkPoolRecord], *, at: datetime) -> None:
-    """Insert or update work pools by name, and delete those that were not read."""
-    rows = [
-        WorkPool(
-            server=server,
-            name=record.name,
-            type=record.type,
-            is_paused=record.is_paused,
-            status=record.status,
-            concurrency_limit=record.concurrency_limit,
-            workers=[
-                {
-                    "name": worker.name,
-                    "last_heartbeat": worker.last_heartbeat.isoformat() if worker.last_heartbeat else None,
-                    "is_online": worker.is_online,
-                    "created_at": worker.created_at.isoformat() if worker.created_at else None,
-                }
-                for worker in record.workers
-            ],
-            synced_at=at,
-        )
-        for record in records
-    ]
-    WorkPool.objects.bulk_create(
-        map(sanitize_json, rows),
-        update_conflicts=True,
-        unique_fields=["server", "name"],
-        update_fields=POOL_COLUMNS,
-    )
-    # Deleted and not marked: nothing refers to a work pool.
-    WorkPool.objects.filter(server=server, synced_at__lt=at).delete()

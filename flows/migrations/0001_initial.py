@@ -340,9 +340,11 @@ class Migration(migrations.Migration):
             name="WorkPool",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
                 ("name", models.CharField(max_length=300)),
+                ("description", models.TextField(blank=True)),
                 ("type", models.CharField(max_length=100)),
-                ("is_paused", models.BooleanField(default=False)),
+                ("is_paused", models.BooleanField(default=False, verbose_name="paused")),
                 ("status", models.CharField(max_length=20)),
                 ("concurrency_limit", models.IntegerField(null=True)),
                 (
@@ -352,10 +354,56 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("synced_at", models.DateTimeField()),
-                ("server", models.ForeignKey("flows.server", models.CASCADE, related_name="work_pools")),
+                (
+                    "deleted_upstream_at",
+                    models.DateTimeField(
+                        help_text="When a sync first found it missing in Prefect.",
+                        null=True,
+                        verbose_name="deleted in Prefect",
+                    ),
+                ),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="work_pools")),
             ],
             options={
-                "constraints": [models.UniqueConstraint(fields=("server", "name"), name="unique_work_pool_per_server")]
+                "verbose_name": "work pool",
+                "ordering": ["name"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="unique_work_pool_per_environment")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="WorkQueue",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("name", models.CharField(max_length=300)),
+                ("description", models.TextField(blank=True)),
+                ("priority", models.IntegerField(default=1, help_text="1 is taken first.")),
+                ("concurrency_limit", models.IntegerField(null=True)),
+                ("is_paused", models.BooleanField(default=False, verbose_name="paused")),
+                ("status", models.CharField(blank=True, max_length=20)),
+                (
+                    "last_polled_at",
+                    models.DateTimeField(help_text="When a worker last asked for its runs.", null=True),
+                ),
+                ("synced_at", models.DateTimeField()),
+                (
+                    "deleted_upstream_at",
+                    models.DateTimeField(
+                        help_text="When a sync first found it missing in Prefect.",
+                        null=True,
+                        verbose_name="deleted in Prefect",
+                    ),
+                ),
+                ("pool", models.ForeignKey("flows.workpool", models.CASCADE, related_name="queues")),
+            ],
+            options={
+                "verbose_name": "work queue",
+                "ordering": ["priority", "name"],
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("pool", "name"), name="unique_work_queue_per_pool")],
             },
         ),
     ]

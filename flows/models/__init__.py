@@ -2,6 +2,7 @@
 
 from flows.models.deployment import Alias, Deployment
 from flows.models.environment import Environment
-from flows.models.server import Health, Server, WorkPool
+from flows.models.server import Health, Server
+from flows.models.work_pool import WorkPool, WorkQueue
 
-__all__ = ["Alias", "Deployment", "Environment", "Health", "Server", "WorkPool"]
+__all__ = ["Alias", "Deployment", "Environment", "Health", "Server", "WorkPool", "WorkQueue"]

@@ -1,4 +1,4 @@
-"""Prefect servers and Cloud workspaces, the result of the last check of each, and their work pools."""
+"""Prefect servers and Cloud workspaces, and the result of the last check of each."""
 
 from __future__ import annotations
 
@@ -119,28 +119,3 @@ class Health(models.Model):
 
     def __str__(self) -> str:
         return f"{self.server}: {self.get_state_display()}"
-
-
-class WorkPool(models.Model):
-    """A work pool and its workers as of the last sync. `flows.catalog.sync` is the only code that writes it."""
-
-    server = models.ForeignKey(Server, models.CASCADE, related_name="work_pools")
-    name = models.CharField(max_length=300)
-    type = models.CharField(max_length=100)
-    is_paused = models.BooleanField(default=False)
-    status = models.CharField(max_length=20)
-    concurrency_limit = models.IntegerField(null=True)
-    # JSON and not a table: workers are only displayed, and replaced as a whole by every sync.
-    workers = models.JSONField(default=list, help_text="name, last_heartbeat and created_at (ISO 8601), is_online")
-    synced_at = models.DateTimeField()
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["server", "name"], name="unique_work_pool_per_server")]
-
-    def __str__(self) -> str:
-        return self.name
-
-    @property
-    def workers_online(self) -> int:
-        """The number of workers that Prefect reported as online."""
-        return sum(bool(worker["is_online"]) for worker in self.workers)

@@ -2,13 +2,12 @@
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 
 from flows import plain_text
-from flows.prefect_api import events, parsing
+from flows.prefect_api import events, parsing, work_pools
 from flows.prefect_api.pagination import ACTIVE, ENDED, LINES, PAGE, Paginator, chunks, utc
 from flows.prefect_api.parsing import Raw
 from flows.prefect_api.payload import check_payload, without_values
@@ -28,7 +27,6 @@ from flows.prefect_api.records import (
     StateRecord,
     TaskRunRecord,
     Unauthorized,
-    WorkerRecord,
     WorkPoolRecord,
 )
 from flows.prefect_api.transport import TransientError, Transport
@@ -100,17 +98,15 @@ class PrefectClient:
         return self._pages.record(parsing.deployment, raw, self._flow_names({flow_id}).get(flow_id, ""))
 
     def work_pools(self) -> list[WorkPoolRecord]:
-        """Return every work pool with its workers: one call for each pool besides the list."""
-        pages = self._pages.by_offset("/work_pools/filter", {}, act="list the work pools")
-        pools = [raw for page in pages for raw in page]
-        return [self._pages.record(parsing.work_pool, raw, self._workers(str(raw.get("name", "")))) for raw in pools]
+        """Return every work pool with its workers and queues: one call for each pool besides the lists."""
+        return work_pools.read_all(self._pages)
 
     def work_pool(self, name: str) -> WorkPoolRecord:
-        """Return one work pool, without its workers; raise `NotFound` if Prefect no longer has it."""
-        raw = self._transport.read("GET", f"/work_pools/{quote(name, safe='')}", act=f"read work pool {name}")
+        """Return one work pool, without its workers and queues; raise `NotFound` if Prefect no longer has it."""
+        raw = self._transport.read("GET", work_pools.pool_path(name), act=f"read work pool {name}")
         if not isinstance(raw, dict):
             raise self._transport.not_prefect(200)
-        return self._pages.record(parsing.work_pool, raw, ())
+        return self._pages.record(parsing.work_pool, raw)
 
     # What happened
 
@@ -337,14 +333,6 @@ class PrefectClient:
                 "/flows/filter", {"flows": {"id": {"any_": chunk}}, "limit": PAGE}, act="read the names of the flows"
             )
         }
-
-    def _workers(self, pool: str) -> tuple[WorkerRecord, ...]:
-        path = f"/work_pools/{quote(pool, safe='')}/workers/filter"
-        try:
-            pages = list(self._pages.by_offset(path, {}, act=f"list the workers of work pool {pool}"))
-        except NotFound:
-            return ()  # the pool was deleted after it was listed
-        return tuple(self._pages.record(parsing.worker, raw) for page in pages for raw in page)
 
 
 def create_body(run: NewFlowRun) -> dict[str, JSON]:

@@ -19,6 +19,7 @@ from flows.prefect_api.records import (
     TaskRunRecord,
     WorkerRecord,
     WorkPoolRecord,
+    WorkQueueRecord,
 )
 from flows.prefect_api.schedule_text import describe
 
@@ -63,7 +64,9 @@ def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
     )
 
 
-def work_pool(raw: Raw, workers: tuple[WorkerRecord, ...]) -> WorkPoolRecord:
+def work_pool(
+    raw: Raw, workers: tuple[WorkerRecord, ...] = (), queues: tuple[WorkQueueRecord, ...] = ()
+) -> WorkPoolRecord:
     return WorkPoolRecord(
         id=identity(raw, "id"),
         name=_text(raw, "name"),
@@ -72,7 +75,24 @@ def work_pool(raw: Raw, workers: tuple[WorkerRecord, ...]) -> WorkPoolRecord:
         concurrency_limit=_limit(raw),
         status=_text(raw, "status"),
         base_job_template=_mapping(raw, "base_job_template"),
+        description=_prose(raw, "description"),
         workers=workers,
+        queues=queues,
+    )
+
+
+def work_queue(raw: Raw) -> WorkQueueRecord:
+    return WorkQueueRecord(
+        id=identity(raw, "id"),
+        pool_id=_id_or_none(raw, "work_pool_id"),
+        name=_text(raw, "name"),
+        description=_prose(raw, "description"),
+        # 1 is the highest; every queue has one.
+        priority=int(_number(raw, "priority")) or 1,
+        concurrency_limit=_limit(raw),
+        is_paused=_flag(raw, "is_paused"),
+        status=_text(raw, "status"),
+        last_polled=_moment(raw, "last_polled"),
     )
 
 

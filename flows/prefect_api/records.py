@@ -37,6 +37,19 @@ class WorkerRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkQueueRecord:
+    id: UUID
+    pool_id: UUID | None
+    name: str
+    description: str
+    priority: int
+    concurrency_limit: int | None
+    is_paused: bool
+    status: str
+    last_polled: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkPoolRecord:
     id: UUID
     name: str
@@ -46,7 +59,9 @@ class WorkPoolRecord:
     status: str
     # Out of the repr: the defaults of its variables may be secret.
     base_job_template: dict[str, JSON] = field(repr=False, default_factory=dict)
+    description: str = ""
     workers: tuple[WorkerRecord, ...] = ()
+    queues: tuple[WorkQueueRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

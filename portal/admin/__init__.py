@@ -19,6 +19,7 @@ from portal.admin.requests import admin as request_admin
 from portal.admin.runs import admin as run_admin
 from portal.admin.service_accounts import admin as service_account_admin
 from portal.admin.tokens import admin as token_admin
+from portal.admin.work_pools import admin as work_pool_admin
 
 __all__ = [
     "access_admin",
@@ -40,4 +41,5 @@ __all__ = [
     "service_account_admin",
     "token_admin",
     "window_admin",
+    "work_pool_admin",
 ]

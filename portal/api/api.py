@@ -15,6 +15,7 @@ from portal.api import (
     event_routes,
     hook_routes,
     job_routes,
+    pool_routes,
     preset_routes,
     problems,
     request_routes,
@@ -35,6 +36,7 @@ Errors are problem details (RFC 9457): `code` is for programs and stays, `detail
 """
 ROUTERS = (
     catalog_routes.router,
+    pool_routes.router,
     request_routes.router,
     preset_routes.router,
     backfill_routes.router,

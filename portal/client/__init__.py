@@ -33,6 +33,7 @@ from .client_errors import (
     Unreachable,
 )
 from .crm_deployments import CRMDeployments
+from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
 
@@ -75,4 +76,7 @@ __all__ = [
     "Unreachable",
     "WhoCan",
     "WindowHours",
+    "WorkPool",
+    "WorkPoolDetail",
+    "WorkQueue",
 ]

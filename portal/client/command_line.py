@@ -35,6 +35,7 @@ from .command_parser import (
     CommandParser,
 )
 from .login_commands import add_login
+from .pool_commands import add_pools
 from .portal_api import Portal
 from .preset_commands import add_presets
 from .request_commands import add_requests
@@ -92,7 +93,7 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"portal_client {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for add in (add_login, add_catalog, add_requests, add_presets, add_backfills, add_rules):
+    for add in (add_login, add_catalog, add_pools, add_requests, add_presets, add_backfills, add_rules):
         add(commands)
     return parser
 

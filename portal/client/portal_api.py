@@ -28,6 +28,7 @@ from .answers import (
 )
 from .answers import RunRequest as Request
 from .decoding import decode
+from .pool_answers import WorkPool, WorkPoolDetail
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .web_session import WebSession, path
 
@@ -105,6 +106,14 @@ class Portal:
         found = path("environments", environment, "deployments", lookups.deployment_path(name))
         answer = self._session.send("GET", found)
         return decode(DeploymentDetail, {**answer.body, "etag": answer.headers.get("ETag", "")})
+
+    def work_pools(self, environment: str = "", **filters: Any) -> Iterator[WorkPool]:
+        """List work pools by name; `filters` are those of the API: name, type, paused."""
+        return self._rows(WorkPool, "/work-pools", {"environment": environment, **filters})
+
+    def work_pool(self, environment: str, name: str) -> WorkPoolDetail:
+        """Return a work pool with its queues, and the numbers of runs that wait and go on in them."""
+        return self._get(WorkPoolDetail, path("environments", environment, "work-pools", name))
 
     # Requests ---------------------------------------------------------------------------------------------------------
 

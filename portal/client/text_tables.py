@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
 
 type Column = tuple[str, Callable[[Any], object]]
@@ -40,6 +41,25 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("tags", lambda row: row.tags),
         ("work pool", lambda row: row.work_pool),
         ("description", lambda row: row.description.partition("\n")[0][:80]),
+    ],
+    WorkPool: [
+        ("environment", lambda row: row.environment),
+        ("work pool", lambda row: row.name),
+        ("type", lambda row: row.type),
+        ("paused", lambda row: row.is_paused),
+        ("workers online", lambda row: row.workers_online),
+        ("workers", lambda row: len(row.workers)),
+        ("limit", lambda row: row.concurrency_limit),
+    ],
+    WorkQueue: [
+        ("queue", lambda row: row.name),
+        ("priority", lambda row: row.priority),
+        ("paused", lambda row: row.is_paused),
+        ("limit", lambda row: row.concurrency_limit),
+        ("waiting", lambda row: row.runs.waiting),
+        ("late", lambda row: row.runs.late),
+        ("active", lambda row: row.runs.active),
+        ("last polled", lambda row: row.last_polled_at),
     ],
     Run: [
         ("environment", lambda row: row.environment),

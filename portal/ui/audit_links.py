@@ -16,6 +16,7 @@ from runs.models import AuditEntry, Hook, Run, RunRequest, ServiceAccount, Token
 SUBJECTS = {
     "deployment": "flows.Deployment",
     "environment": "flows.Environment",
+    "workpool": "flows.WorkPool",
     "alias": "flows.Alias",
     "grant": "runs.Grant",
     "run": "runs.Run",

@@ -32,6 +32,7 @@ MENU: dict[str, list[Entry]] = {
     "Flows": [
         Entry("Environments", "dns", "flows.environment"),
         Entry("Deployments", "rocket_launch", "flows.deployment"),
+        Entry("Work pools", "lan", "flows.workpool"),
         Entry("Presets", "bookmark", "runs.preset"),
         Entry("Aliases", "label", "flows.alias"),
         Entry("Grants", "key", "runs.grant"),

@@ -74,7 +74,7 @@ def context_of(environment: Environment, now: datetime) -> stalls.Context:
     """Read what the rules need besides the runs, in two queries."""
     occupying = Run.objects.filter(environment=environment, state_type__in=OCCUPYING, deleted_upstream_at=None)
     counts = occupying.order_by().values_list("work_pool_name").annotate(Count("pk"))
-    pools = {pool.name: pool for pool in WorkPool.objects.filter(server=environment.server_id)}
+    pools = {pool.name: pool for pool in WorkPool.current.filter(environment=environment)}
     return stalls.Context(now, environment, pools, dict(counts))
 
 

@@ -112,6 +112,10 @@ class FakePrefect(PrefectClient):
         self._pools[name] = replace(self._pools[name], **fields)
         return self._pools[name]
 
+    def add_work_queue(self, pool: str, name: str, **fields: Any) -> None:
+        made = records.work_queue(name, pool_id=self._pools[pool].id, **fields)
+        self._pools[pool] = replace(self._pools[pool], queues=(*self._pools[pool].queues, made))
+
     def remove_work_pool(self, name: str) -> None:
         del self._pools[name]
 
@@ -272,7 +276,7 @@ class FakePrefect(PrefectClient):
         self._call("work_pool", name=name)
         if name not in self._pools:
             raise NotFound(f"{WHERE} has no work pool {name}.", code="object.not_found", status=404)
-        return replace(self._pools[name], workers=())
+        return replace(self._pools[name], workers=(), queues=())
 
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
         self._call("flow_runs", ids=tuple(ids))

@@ -1,5 +1,6 @@
 """Records of Prefect's with plain values: a test names the fields it cares about."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from flows.prefect_api.records import (
     TaskRunRecord,
     WorkerRecord,
     WorkPoolRecord,
+    WorkQueueRecord,
 )
 
 
@@ -60,9 +62,26 @@ def work_pool(**fields: Any) -> WorkPoolRecord:
         "concurrency_limit": None,
         "status": "READY",
         "base_job_template": {},
+        "description": "",
         "workers": (),
     }
-    return WorkPoolRecord(**plain | fields)
+    record = WorkPoolRecord(**plain | fields)
+    # Prefect makes one with each pool.
+    return record if "queues" in fields else replace(record, queues=(work_queue(pool_id=record.id),))
+
+
+def work_queue(name: str = "default", **fields: Any) -> WorkQueueRecord:
+    plain: dict[str, Any] = {
+        "id": uuid4(),
+        "pool_id": None,
+        "description": "",
+        "priority": 1,
+        "concurrency_limit": None,
+        "is_paused": False,
+        "status": "NOT_READY",
+        "last_polled": None,
+    }
+    return WorkQueueRecord(name=name, **plain | fields)
 
 
 def worker(name: str = "worker", *, is_online: bool = True, **fields: Any) -> WorkerRecord:

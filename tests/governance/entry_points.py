@@ -66,13 +66,20 @@ LOOKS = {
 }
 # Django would create these; no role can use them.
 SHUT = {
-    *(f"admin/{model}/add/" for model in ("flows/deployment", "runs/run", "runs/runrequest", "runs/auditentry")),
-    *(f"admin/{model}/<path:object_id>/delete/" for model in ("flows/deployment", "runs/grant", "auth/user")),
+    *(
+        f"admin/{model}/add/"
+        for model in ("flows/deployment", "flows/workpool", "runs/run", "runs/runrequest", "runs/auditentry")
+    ),
+    *(
+        f"admin/{model}/<path:object_id>/delete/"
+        for model in ("flows/deployment", "flows/workpool", "runs/grant", "auth/user")
+    ),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
     *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/", "admin/runs/notification/add/"),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notification")),
     "admin/runs/notification/<path:object_id>/change/",
-    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "runs/grant", "runs/run")),
+    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/workpool")),
+    *(f"admin/{model}/<path:object_id>/change/" for model in ("runs/grant", "runs/run")),
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
@@ -102,6 +109,7 @@ DOWNLOADED = {
     "requests": "runs_runrequest",
     "artifacts": "runs_artifact",
     "deployments": "flows_deployment",
+    "work pools": "flows_workpool",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod

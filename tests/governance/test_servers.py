@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
 from flows.catalog import health
-from flows.models import Deployment, Environment, Health, Server, WorkPool
+from flows.models import Deployment, Environment, Health, Server
 from portal.ui import versions as ui_versions
 from portal.ui.environment_status import status_of
 from runs import tasks
@@ -79,18 +78,16 @@ def test_an_environment_that_moves_leaves_the_others_where_they_are(
     assert fresh(dev).server.api_url == "http://dev.test/api"
 
 
-def test_a_server_without_environments_is_deleted_with_its_health_and_work_pools(
+def test_a_server_without_environments_is_deleted_with_its_health(
     dev: Environment, prod: Environment, admin_user: User
 ) -> None:
     left = dev.server
     health.record(left, Health.State.UP, "")
-    WorkPool.objects.create(server=left, name="batch", type="process", status="READY", synced_at=timezone.now())
     dev.server = Server(api_url=prod.server.api_url)
     dev.is_active = False
     configuration.save_environment(dev, by=by(admin_user))
     assert fresh(dev).server_id == prod.server_id
     assert not Server.objects.filter(pk=left.pk).exists()
-    assert not WorkPool.objects.exists()
 
 
 def test_the_last_environment_takes_its_server_along(dev: Environment, spare: Environment, admin_user: User) -> None:

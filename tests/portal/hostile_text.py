@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group, User
 from standardwebhooks.webhooks import Webhook
 
 from flows.catalog import health, sync
-from flows.models import Alias, Deployment, Environment, Health
+from flows.models import Alias, Deployment, Environment, Health, WorkPool
 from flows.prefect_api.records import ScheduleRecord
 from portal.auth.browser_sessions import ORIGIN, SessionStore
 from runs import changes, mirror, tasks
@@ -49,7 +49,8 @@ SHOWN = (
     *("deployment", "flow", "tag", "description", "version", "entrypoint", "schedule", "pool", "queue", "type"),
     *("worker", "variable", "setting", "title", "help", "default", "choice", "value", "run", "runtag", "process"),
     *("state", "message", "task", "taskstate", "taskmessage", "log", "user", "group", "reason", "runname", "asktag"),
-    *("answer", "cancel", "switch", "grant", "condition", "grantticket", "health", "sync", "environment"),
+    *("answer", "cancel", "switch", "queuetext", "pooltext", "grant", "condition", "grantticket", "health", "sync"),
+    "environment",
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
@@ -84,7 +85,9 @@ class World:
 def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     """Make it; `reader` may do everything in it."""
     Environment.objects.filter(pk=environment.pk).update(needs_approval=True, description=bad("environment"))
-    fake.add_work_pool(bad("pool"), type=bad("type"), workers=(records.worker(bad("worker")),))
+    queues = (records.work_queue(bad("queue"), description=bad("queuetext")),)
+    workers = (records.worker(bad("worker")),)
+    fake.add_work_pool(bad("pool"), type=bad("type"), description=bad("pooltext"), queues=queues, workers=workers)
     record = fake.add_deployment(
         name=bad("deployment"),
         flow_name=bad("flow"),
@@ -162,6 +165,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "flows/alias": [alias.pk],
             "flows/deployment": [deployment.pk],
             "flows/environment": [environment.pk],
+            "flows/workpool": list(WorkPool.objects.values_list("pk", flat=True)),
             "runs/grant": [grant.pk, bound.pk],
             "runs/policy": [policy.pk],
             "runs/window": [window.pk],

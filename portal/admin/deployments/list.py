@@ -69,7 +69,7 @@ class Workforce:
 def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
     """Annotate each deployment with its alias, work pool and last run."""
     aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
-    pools = WorkPool.objects.filter(server=OuterRef("environment__server"), name=OuterRef("work_pool_name"))
+    pools = WorkPool.current.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
     # A subquery returns a single column, so each returns one JSON object.
     own = Run.objects.filter(deployment=OuterRef("pk"))
     # Asked for only where there is no own one: a deployment that was deleted and deployed again has its history.

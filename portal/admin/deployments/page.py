@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from django.db.models import Min, QuerySet
@@ -17,6 +16,7 @@ from flows.parameters.description import Described, describe
 from portal.admin.backfill.page import can_backfill
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.run_form import quick_run
+from portal.admin.work_pools.page import workers
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, tables, times
 from portal.ui.text import json_text, unwrap
@@ -46,17 +46,6 @@ class Parameter:
     @classmethod
     def of(cls, one: Described) -> Parameter:
         return cls(one, json_text(one.default) if one.has_default else "")
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    name: str
-    is_online: bool
-    heartbeat: datetime | None
-
-    @property
-    def tone(self) -> str:
-        return "green" if self.is_online else "grey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +104,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
     permissions = permissions_of(request)
     visible = permissions.q(Verb.SEE, deployment="access_deployment__")
     runs = Run.objects.filter(visible, deployment__in=namesakes)
-    pool = WorkPool.objects.filter(server=deployment.environment.server_id, name=deployment.work_pool_name).first()
+    pool = WorkPool.current.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,
         "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,
@@ -160,19 +149,6 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
         # One for each page view: a double click on “Quick run” is one request.
         "submission_key": uuid.uuid4(),
     }
-
-
-def workers(pool: WorkPool | None) -> list[Worker]:
-    """Return the workers that the last sync found, those online first."""
-    found = pool.workers if pool else []
-    return [
-        Worker(
-            worker["name"],
-            bool(worker["is_online"]),
-            datetime.fromisoformat(worker["last_heartbeat"]) if worker["last_heartbeat"] else None,
-        )
-        for worker in sorted(found, key=lambda worker: (not worker["is_online"], worker["name"]))
-    ]
 
 
 def job_variables(values: dict[str, Any]) -> list[tuple[str, str]]:

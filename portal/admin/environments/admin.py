@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
-from flows.models import Environment
+from flows.models import Environment, WorkPool
 from flows.wording import how_to_deploy
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
@@ -38,9 +38,16 @@ from runs.governance.loosening_gate import environments_of
 from runs.governance.requirements import applicable, visible
 from runs.governance.windows import Calendar
 from runs.models import ChangeRequest, Run, Sweep, Verb, Window
+from runs.work_pools import WORK_POOLS
 
 # The buttons on an environment's page are the same actions as those of the list.
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
+
+
+def pools_in(request: HttpRequest, environment: Environment) -> QuerySet[WorkPool]:
+    """Return the work pools of an environment that the reader can see."""
+    chosen = {"environment": environment.slug}
+    return WORK_POOLS.rows(actor_of(request), chosen, permissions=permissions_of(request)).order_by("name")
 
 
 def rules(environment: Environment) -> list[str]:
@@ -142,7 +149,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         context = {
             **self.freeze_context(request, environment),
             "status": status_of(environment),
-            "pools": environment.server.work_pools.order_by("name"),
+            "pools": pools_in(request, environment),
             "empty": self.why_empty(request, environment),
             **self.retention_context(request, environment),
             "may_change": may_change,

@@ -41,15 +41,15 @@ def tiles(permissions: Permissions) -> list[Tile]:
                 permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)
             )
         )
-        .prefetch_related(Prefetch("server__work_pools", WorkPool.objects.only("server_id", "workers")))
+        .prefetch_related(Prefetch("work_pools", WorkPool.current.only("environment_id", "workers")))
     )
     windows = calendar.statuses(list(environments), timezone.now())
     return [
         Tile(
             status_of(environment),
             windows=windows[environment.pk],
-            pools=len(environment.server.work_pools.all()),
-            workers=sum(pool.workers_online for pool in environment.server.work_pools.all()),
+            pools=len(environment.work_pools.all()),
+            workers=sum(pool.workers_online for pool in environment.work_pools.all()),
             empty="" if environment.has_deployments else how_to_deploy(environment),
         )
         for environment in environments

@@ -145,7 +145,7 @@ def build_context(
 def page_context(form: RunFormContext) -> dict[str, Any]:
     """Return what the form and the confirmation page have in common."""
     deployment, requirements = form.deployment, form.rules
-    pool = WorkPool.objects.filter(server=deployment.environment.server_id, name=deployment.work_pool_name).first()
+    pool = WorkPool.current.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
     return {
         "deployment": deployment,
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),

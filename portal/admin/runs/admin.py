@@ -35,6 +35,8 @@ from portal.admin.runs.filters import (
     ParameterFilter,
     ParentFilter,
     PickedFilter,
+    PoolFilter,
+    QueueFilter,
     RequesterFilter,
     StalledFilter,
     StartsFilter,
@@ -75,7 +77,7 @@ class RunAdmin(RestrictedAdmin):
         ParameterFilter,
         EndedFilter,
         StartsFilter,
-        *(ParentFilter, OwnFilter, PickedFilter),
+        *(ParentFilter, OwnFilter, PickedFilter, PoolFilter, QueueFilter),
     ]
     search_fields = ["name"]
     search_help_text = "Name of a run or deployment, a state, or an ID"

@@ -19,7 +19,7 @@ def context(run: Run, permissions: Permissions, run_actions: Sequence[Action]) -
         return {"cancel_alarm": cancel_steps.alarm(run)}
     if cancellation is None or cancellation.state not in OPEN or run.is_over:
         return {}
-    pool = WorkPool.objects.filter(server=run.environment.server_id, name=run.work_pool_name).first()
+    pool = WorkPool.current.filter(environment=run.environment_id, name=run.work_pool_name).first()
     may_force = permissions.decide(Verb.FORCE_CANCEL, Target.of_run(run)).allowed
     return {
         "cancel_steps": cancel_steps.steps(run, cancellation, pool, patience=requests.PATIENCE, may_force=may_force)

@@ -191,6 +191,26 @@ class OwnFilter(GivenFilter):
         )
 
 
+class PoolFilter(GivenFilter):
+    """`pool=gpu`: the runs in one work pool."""
+
+    title, parameter_name = "work pool", "pool"
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(work_pool_name=text_of(values))
+
+
+class QueueFilter(GivenFilter):
+    """`queue=default`: the runs in the work queues of this name."""
+
+    title, parameter_name = "work queue", "queue"
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(work_queue_name=text_of(values))
+
+
 class PickedFilter(GivenFilter):
     """`runs=1,2`: runs by their keys, such as those that failed for one reason.
 

@@ -75,6 +75,7 @@ class Bench(Protocol):
     def undeploy(self, deployment_id: UUID) -> None: ...
     def change(self, deployment_id: UUID, pool: str) -> None: ...
     def make_pool(self) -> str: ...
+    def make_queue(self, pool: str, name: str, **columns: Any) -> None: ...
     def plan(self, deployment_id: UUID) -> None: ...
     def put(self, flow_run_id: UUID, state: str) -> None: ...
     def delete_run(self, flow_run_id: UUID) -> None: ...
@@ -116,6 +117,9 @@ class FakeBench:
 
     def make_pool(self) -> str:
         return self.fake.add_work_pool(f"contract-{uuid4()}", base_job_template=TEMPLATE).name
+
+    def make_queue(self, pool: str, name: str, **columns: Any) -> None:
+        self.fake.add_work_queue(pool, name, **columns)
 
     def plan(self, deployment_id: UUID) -> None:
         self.fake.add_run(deployment_id, auto_scheduled=True)
@@ -225,6 +229,9 @@ class RealBench:
         made: str = self._post("/work_pools/", body)["name"]
         self._pools.append(made)
         return made
+
+    def make_queue(self, pool: str, name: str, **columns: Any) -> None:
+        self._post(f"/work_pools/{pool}/queues", {"name": name, **columns})
 
     def plan(self, deployment_id: UUID) -> None:
         schedules = self._http.get(f"/deployments/{deployment_id}/schedules").json()
@@ -444,6 +451,19 @@ def test_a_work_pool_is_read_with_its_template_and_without_workers(bench: Bench,
 
 def test_work_pools_are_listed(client: PrefectClient) -> None:
     assert isinstance(client.work_pools(), list)
+
+
+def test_a_pool_has_queues_of_which_one_was_made_with_it(bench: Bench, client: PrefectClient) -> None:
+    pool = bench.make_pool()
+    bench.make_queue(pool, "slow", priority=2, concurrency_limit=3)
+
+    (record,) = [each for each in client.work_pools() if each.name == pool]
+
+    assert [(each.name, each.priority, each.concurrency_limit, each.is_paused) for each in record.queues] == [
+        ("default", 1, None, False),
+        ("slow", 2, 3, False),
+    ]
+    assert {each.pool_id for each in record.queues} == {record.id}
 
 
 def test_what_is_not_there_is_not_found(client: PrefectClient, start: Start) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from flows.prefect_api import parsing
 from flows.prefect_api.client import PrefectClient
+from flows.prefect_api.pagination import PAGE
 from flows.prefect_api.parsing import event
 from flows.prefect_api.records import JSON, Credential, EventRecord, Unreachable
 from flows.prefect_api.schedule_text import describe
@@ -250,17 +251,44 @@ def test_task_runs_come_in_the_order_they_started() -> None:
 def test_work_pools_come_with_their_workers() -> None:
     pool: dict[str, JSON] = {"id": str(uuid4()), "name": "a pool", "type": "process", "concurrency_limit": 4}
     worker: JSON = {"id": str(uuid4()), "name": "w1", "status": "ONLINE", "last_heartbeat_time": at(0)}
+    queues: list[JSON] = [
+        {"id": str(uuid4()), "name": name, "work_pool_id": of, "priority": priority, "last_polled": at(1)}
+        for name, priority, of in (("slow", 2, pool["id"]), ("fast", 1, pool["id"]), ("default", 1, str(uuid4())))
+    ]
     asked = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         asked.append(request.url.raw_path.decode())
-        return httpx.Response(200, json=[worker] if "workers" in request.url.path else [pool])
+        lists = {"workers": [worker], "work_queues": queues, "work_pools": [pool]}
+        return httpx.Response(200, json=next(rows for name, rows in lists.items() if name in request.url.path))
 
     (found,) = client_of(answer).work_pools()
 
     assert (found.name, found.concurrency_limit, found.is_paused) == ("a pool", 4, False)
     assert [(each.name, each.is_online, each.last_heartbeat) for each in found.workers] == [("w1", True, NOON)]
+    assert [(each.name, each.priority) for each in found.queues] == [("fast", 1), ("slow", 2)]
+    assert found.queues[0].last_polled == datetime.fromisoformat(at(1))
     assert "/api/work_pools/a%20pool/workers/filter" in asked
+
+
+def test_more_queues_than_one_page_are_read_pool_by_pool() -> None:
+    pool: dict[str, JSON] = {"id": str(uuid4()), "name": "gpu", "type": "process"}
+    queues: list[JSON] = [
+        {"id": str(uuid4()), "name": f"q{n}", "work_pool_id": pool["id"], "priority": n + 1} for n in range(PAGE + 5)
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if "workers" in request.url.path:
+            return httpx.Response(200, json=[])
+        if "queues" not in request.url.path:
+            return httpx.Response(200, json=[pool])
+        asked = json.loads(request.content)
+        first = asked.get("offset", 0)
+        return httpx.Response(200, json=queues[first : first + asked["limit"]])
+
+    (found,) = client_of(answer).work_pools()
+
+    assert [each.name for each in found.queues] == [f"q{n}" for n in range(PAGE + 5)]
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
@@ -375,7 +376,14 @@ def test_health_that_nobody_looked_at_for_long_is_not_called_up(viewer: User, de
 
 def test_what_the_server_says_is_only_text(viewer: User, dev: Environment, login: Login) -> None:
     health.record(dev.server, Health.State.DOWN, "<script>alert(1)</script>", version="<b>3</b>")
-    WorkPool.objects.create(server=dev.server, name="<img src=x>", type="<i>", status="READY", synced_at=timezone.now())
+    WorkPool.objects.create(
+        environment=dev,
+        prefect_id=uuid4(),
+        name="<img src=x>",
+        type="<i>",
+        status="READY",
+        synced_at=timezone.now(),
+    )
     client = login(viewer)
     for url in (LIST, page_of(dev), reverse("admin:index")):
         page = client.get(url).content.decode()
