@@ -281,13 +281,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "hook.interactive": ["Programs cannot manage hooks. Sign in to the portal to do that."],
     "hook.kind": ["“{}” is not a kind of hook."],
-    "hook.mapping": [
-        'Give “{}” a JSON pointer such as {"pointer": "/data/month"}, optionally with a default, or a '
-        'constant such as {"value": 100}.',
-        "The mapping is not one JSON object of parameters, or is too large.",
-        "{} has no parameter “{}”.",
-        "“{}” is secret: it cannot have a constant or a default.",
-    ],
+    "hook.mapping": ["{…}"],
     "hook.name_required": ["Give the hook a name, such as “orders from the shop”."],
     "hook.not_own": ["Only the owner of {} decides what its hooks do, and sees their secrets."],
     "hook.owner_changed": ["{} has another owner since the secrets were made. The owner has to replace them."],
@@ -297,7 +291,7 @@ SENTENCES: dict[str, list[str]] = {
         "The body is not JSON. A sender that offers a content type must use application/json.",
         "The body is not a JSON object.",
     ],
-    "hook.pointer": ["The body has nothing at “{}”, which “{}” is taken from."],
+    "hook.pointer": ["{…}"],
     "hook.rate": ["More than {} messages a minute came to this hook. Try again in {} s."],
     "hook.replay": ["A message with this id had another body, or one with this body had another id."],
     "hook.secret_unknown": ["The hook does not have this secret any more."],

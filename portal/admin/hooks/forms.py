@@ -15,7 +15,7 @@ from runs.access import predicates
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import LARGEST_BODY, hooks
-from runs.automation.hook_mapping import LONGEST_MAPPING
+from runs.automation.value_mapping import LONGEST_MAPPING
 from runs.errors import Refused
 from runs.models import Hook, ServiceAccount, Verb
 from runs.models.hook import DEFAULT_BYTES

@@ -15,7 +15,7 @@ from flows.models import Deployment, Environment
 from runs import changes, key_rotation, sweeps
 from runs.access.decisions import Forbidden
 from runs.actors import Actor, Kind
-from runs.automation import hook_deliveries, hook_digest, hook_mapping, hooks
+from runs.automation import hook_deliveries, hook_digest, hook_mapping, hooks, value_mapping
 from runs.governance import outside_changes, service_accounts, tokens
 from runs.models import (
     AuditEntry,
@@ -178,16 +178,16 @@ def test_what_is_refused(
         ("/a/1/b~1c", 2),
         ("/a/1/d~0e", 3),
         ("/a/1/", 4),
-        ("/a/2", hook_mapping.MISSING),
-        ("/a/-", hook_mapping.MISSING),
-        ("/a/01", hook_mapping.MISSING),
-        ("/a/0/x", hook_mapping.MISSING),
-        ("/x", hook_mapping.MISSING),
+        ("/a/2", value_mapping.MISSING),
+        ("/a/-", value_mapping.MISSING),
+        ("/a/01", value_mapping.MISSING),
+        ("/a/0/x", value_mapping.MISSING),
+        ("/x", value_mapping.MISSING),
     ],
 )
 def test_pointers_find_what_the_standard_says(pointer: str, value: object) -> None:
     document = {"a": [1, {"b/c": 2, "d~e": 3, "": 4}]}
-    assert hook_mapping.resolve(document, pointer) == value
+    assert value_mapping.resolve(document, pointer) == value
 
 
 @pytest.mark.parametrize(
