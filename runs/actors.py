@@ -1,4 +1,4 @@
-"""The actor of an action: a person, a token, an agent, a schedule, a chain, a webhook or the portal, as one type."""
+"""The actor of an action: a person, token, agent, schedule, chain, hook, event rule or the portal, as one type."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Kind(StrEnum):
     SCHEDULE = "schedule"
     CHAIN = "chain"
     WEBHOOK = "webhook"
+    RULE = "rule"
     SYSTEM = "system"
 
 
@@ -28,6 +29,7 @@ class Channel(StrEnum):
     WEBHOOK = "webhook"
     SCHEDULE = "schedule"
     CHAIN = "chain"
+    RULE = "rule"
     COMMAND = "command"
     SYNC = "sync"
 
@@ -122,6 +124,24 @@ class Actor:
             user_agent=user_agent,
         )
         return replace(program, kind=Kind.WEBHOOK)
+
+    @classmethod
+    def of_rule(cls, owner: User, *, key: str, name: str, scope: tuple[Grant, ...]) -> Actor:
+        """Return the actor of an event rule: its owner within a scope, and on the owner's behalf.
+
+        Its name can be that of no account, which has no spaces.
+        """
+        return cls(
+            Kind.RULE,
+            str(owner.pk),
+            f"rule {name}",
+            Channel.RULE,
+            owner,
+            token_id=key,
+            on_behalf_of=owner.get_username(),
+            scope=scope,
+            owner=owner,
+        )
 
     @classmethod
     def of_agent(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runs import events
-from runs.automation import chain_steps
+from runs.automation import chain_steps, happenings, rule_firing
 from runs.events import Consumer
 from runs.models import EventCursor, FailedEvent
 from runs.notifications import from_events
@@ -14,6 +14,7 @@ from runs.notifications import from_events
 CONSUMERS: dict[str, Consumer] = {
     "notifications": Consumer(from_events.notify_of, from_events.NOTICES.keys()),
     "chains": Consumer(chain_steps.queue_advance, chain_steps.EVENTS),
+    "event rules": Consumer(rule_firing.match_one, happenings.TRIGGERS.keys(), rule_firing.match),
 }
 
 

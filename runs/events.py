@@ -44,10 +44,15 @@ ASSIGN = """
 
 @dataclass(frozen=True, slots=True)
 class Consumer:
-    """What reacts to events of some kinds. `handle` writes rows only, in the transaction that moves the cursor."""
+    """What reacts to events of some kinds. `handle` writes rows only, in the transaction that moves the cursor.
+
+    `handle_together` does the same for a batch, for what is cheaper read together: if it fails, none of the batch was
+    handled, and each event is by `handle`, so that one that fails holds up no others.
+    """
 
     handle: Callable[[RunEvent], None]
     kinds: Collection[str]
+    handle_together: Callable[[Sequence[RunEvent]], None] | None = None
 
 
 def record(
@@ -149,7 +154,8 @@ def consume(name: str, consumer: Consumer) -> bool:
     batch = list(news.filter(kind__in=consumer.kinds).order_by("position")[:HANDLED_AT_ONCE])
     failed = {each.event_id: each for each in FailedEvent.objects.filter(consumer=name, is_set_aside=False)}
     # 2. In order: an event that fails is tried again before those after it are handled.
-    for event in batch:
+    is_done = consumer.handle_together is not None and not failed and attempt_together(consumer.handle_together, batch)
+    for event in batch if not is_done else ():
         earlier = failed.get(event.pk)
         if earlier and earlier.tried_at + RETRY_AFTER > timezone.now():
             return move(cursor, before=event)
@@ -188,6 +194,17 @@ def attempt(consumer: Consumer, event: RunEvent) -> Exception | None:
     except Exception as error:
         return error
     return None
+
+
+def attempt_together(handle: Callable[[Sequence[RunEvent]], None], batch: Sequence[RunEvent]) -> bool:
+    """Have a batch handled, all of it or nothing; return whether it was."""
+    try:
+        with transaction.atomic():
+            handle(batch)
+    except Exception as error:
+        log.warning("A batch of %d events is handled one by one: %s.", len(batch), describe(error))
+        return False
+    return True
 
 
 def note_failure(name: str, event: RunEvent, error: Exception, earlier: FailedEvent | None) -> FailedEvent:

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from flows.models import Environment
 from runs import events, mirror, notifications
-from runs.automation import hook_deliveries
+from runs.automation import firing_retention, hook_deliveries
 from runs.consumers import CONSUMERS
 from runs.governance import job_trusts
 
@@ -28,11 +28,12 @@ def sweep(environment: Environment) -> bool:
 def sweep_shared() -> bool:
     """Delete what is about several environments, as soon as none of them keeps it; return whether there is more.
 
-    Tokens of CI jobs that expired long ago go whatever the environments say: there is one for each job.
+    Tokens of CI jobs that expired long ago go whatever the environments say: there is one for each job. So do events
+    that event rules skipped, but the newest.
     """
     days = list(Environment.objects.values_list("keep_events_days", flat=True))
     cut = before(max(days) if days and all(days) else 0)
-    return any([job_trusts.sweep_tokens(), cut is not None and forget(None, cut)])
+    return any([job_trusts.sweep_tokens(), firing_retention.forget(cut), cut is not None and forget(None, cut)])
 
 
 def forget(environment: Environment | None, cut: datetime) -> bool:

@@ -16,7 +16,7 @@ from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
 from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
-from runs.automation import chain_steps, schedule_clock
+from runs.automation import chain_steps, rule_firing, schedule_clock
 from runs.errors import Refused
 from runs.governance import accounts, configuration, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
@@ -50,6 +50,12 @@ def carry_out(pk: int) -> None:
 def deliver_events() -> None:
     """Have everything that reacts to events handle the new ones."""
     consumers.deliver()
+
+
+def fire_rules() -> None:
+    """Request what event rules want now; the rest in a further task, so that others are not held up."""
+    if rule_firing.fire_due():
+        queue.enqueue("runs.tasks.fire_rules")
 
 
 def send_notification(pk: int) -> None:
@@ -171,6 +177,8 @@ def requeue_due() -> None:
     changes.queue_launches(RunRequest.objects.filter(due, state=State.APPROVED).select_related("change"))
     for pk in RunRequest.objects.filter(check_definition_at__lte=now).values_list("pk", flat=True):
         queue.enqueue("runs.tasks.check_definition", pk)
+    if rule_firing.due().exists():
+        queue.enqueue("runs.tasks.fire_rules")
 
 
 def advance_changes() -> None:

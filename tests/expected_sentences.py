@@ -220,6 +220,48 @@ SENTENCES: dict[str, list[str]] = {
         "{} is on the same Prefect server. Disable it first, or enter the URL of another server."
     ],
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
+    "event.body": ["The body of an event is a JSON object of up to {} bytes, without NUL characters."],
+    "event.name": ["The name of an event has up to 100 lower-case letters, digits, dots, dashes and underscores."],
+    "event_rule.altered": [
+        "The rule was changed in the database, or its pepper was removed. Check what it does; its owner can "
+        "save it again."
+    ],
+    "event_rule.artifact_key": ["Give the key of the artifact, such as drift-report."],
+    "event_rule.condition": [
+        "Begin the pointer of each condition with “/”, such as /run/state.",
+        "Compare {} with a number or a text.",
+        "Compare {} with one number, text, true, false or null.",
+        "Give at most {} conditions, as a list.",
+        'Write a condition as {"pointer": "/run/state", "is": "eq", "value": "FAILED"}, with one of {}.',
+    ],
+    "event_rule.debounce": ["Wait between 0 and {} seconds."],
+    "event_rule.debounced": ["A later event came within {} s: {}."],
+    "event_rule.depth": ["The event comes from {} rules in a row; at most {} are followed."],
+    "event_rule.environment": [
+        "Choose an environment that you can view.",
+        "Choose the environment to which the event is posted.",
+    ],
+    "event_rule.event_name": [
+        "Give the name of the event, such as month.closed: lower-case letters, digits, dots, dashes and underscores."
+    ],
+    "event_rule.expired": ["The rule has ended."],
+    "event_rule.gone": ["What happened was deleted since, or is not what the rule waits for any more."],
+    "event_rule.hook": ["Choose a hook of a service account that you own."],
+    "event_rule.interactive": ["Programs cannot add or change rules. Sign in to the portal to do that."],
+    "event_rule.loop": ["A request of this rule led to the event: it does not react to itself."],
+    "event_rule.mapping": ["{…}", "“{}” is secret: a rule cannot give it a value."],
+    "event_rule.name_required": ["Give the rule a name, such as “load after close”."],
+    "event_rule.not_own": ["Only {} decides what this rule does: it acts in their name."],
+    "event_rule.owner": ["{} cannot own a rule: only people who can sign in can."],
+    "event_rule.owner_disabled": ["The account of {} is disabled, and so are its rules."],
+    "event_rule.paused": ["The rule was paused before its request was made."],
+    "event_rule.per_hour": ["Allow between 1 and {} requests an hour."],
+    "event_rule.pointer": ["{…}"],
+    "event_rule.rate": ["The rule made {} requests in an hour, which is its limit."],
+    "event_rule.states": ["Choose the states in which a run must end: {}."],
+    "event_rule.trigger": ["“{}” is not something that a rule can wait for."],
+    "event_rule.unmet": ["This condition does not hold: {}."],
+    "event_rule.valid_until": ["This end has passed. Choose a later one, or none."],
     "events.too_many": ["Too many streams are open. Close one, or try again later."],
     "fields.invalid": ["There is no field {}. The fields are {}."],
     "file.unwritable": ["{} could not be written: {}."],

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 
-from runs.models import AuditEntry, Hook, Run, RunRequest, ServiceAccount, Token
+from runs.models import AuditEntry, EventRule, Hook, Run, RunRequest, ServiceAccount, Token
 
 # subject kind -> the model whose page shows it. Older entries call people "user".
 SUBJECTS = {
@@ -30,6 +30,7 @@ SUBJECTS = {
     "token": "runs.Token",
     "hook": "runs.Hook",
     "schedule": "runs.Schedule",
+    "eventrule": "runs.EventRule",
     "jobtrust": "runs.JobTrust",
     "agent": "runs.Agent",
     "preset": "runs.Preset",
@@ -66,12 +67,13 @@ def service_account_pages(users: set[str]) -> dict[str, str]:
 
 
 def token_pages(keys: set[str]) -> dict[str, str]:
-    """Return the pages of tokens and hooks by their keys. Readers of the audit trail see all of them."""
+    """Return the pages of tokens, hooks and event rules by their keys. Readers of the audit trail see all of them."""
     tokens = Token.objects.filter(key__in=keys).values_list("key", "pk") if keys else ()
     found = {key: address("token", str(pk)) for key, pk in tokens}
-    left = keys - found.keys()
-    hooks = Hook.objects.filter(key__in=left).values_list("key", "pk") if left else ()
-    return found | {key: address("hook", str(pk)) for key, pk in hooks}
+    for kind, rows in (("hook", Hook.objects), ("eventrule", EventRule.objects)):
+        if left := keys - found.keys():
+            found |= {key: address(kind, str(pk)) for key, pk in rows.filter(key__in=left).values_list("key", "pk")}
+    return found
 
 
 def existing(kind: str, pks: set[str]) -> list[str]:

@@ -21,6 +21,7 @@ from runs.models import (
     AgentStop,
     AuditCheckpoint,
     AuditEntry,
+    EventRule,
     Freeze,
     Grant,
     Hook,
@@ -41,7 +42,10 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 # The models whose pages show versions, a server's are on those of its environments; the tables in LINKS belong to one
 # of them. `tests/runs/test_row_versions.py` compares both with the triggers of the database.
 VERSIONED: frozenset[type[Model]] = frozenset(
-    {Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, Agent, AgentStop, User, Group}
+    {
+        *(Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, EventRule),
+        *(Agent, AgentStop, User, Group),
+    }
 )
 # label of a version -> its title. Any other label is the name of a secret column, whose values are not recorded.
 LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": "Existed before versions were recorded"}
@@ -82,6 +86,7 @@ KEYS: dict[str, type[Model]] = {
     "owner_id": User,
     "account_id": ServiceAccount,
     "deployment_id": Deployment,
+    "hook_id": Hook,
     "granted_by_id": User,
     "begun_by_id": User,
 }

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.text import smart_split, unescape_string_literal
 
-from runs.models import AuditEntry, Hook, Token
+from runs.models import AuditEntry, EventRule, Hook, Token
 from runs.models.audit_verbs import VERBS
 
 SEARCHED = ("actor_name", "on_behalf_of", "subject_name", "reason", "ticket", "message", "address")
@@ -18,8 +18,9 @@ SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
 HELP = "Action, actor, subject, reason, ticket, message, address, or a full digest"
 # A person is a subject under either kind: `user` is the model's name, `person` is what most services pass.
 PERSON = ("person", "user")
-# Kinds of actor whose id is that of a user: a token and a hook act as their account, an agent as its owner.
-ACTING = ("person", "token", "webhook", "agent")
+# Kinds of actor whose id is that of a user: a token and a hook act as their account, an agent and an event rule
+# as their owner.
+ACTING = ("person", "token", "webhook", "agent", "rule")
 
 
 def day(text: str) -> date | None:
@@ -60,10 +61,11 @@ def person(pk: str) -> Q:
 
 
 def token(key: str) -> Q:
-    """Return the filter for what was done with a token, or came through a hook."""
+    """Return the filter for what was done with a token, or came through a hook or an event rule."""
     # With its account, whose entries are indexed.
     account = Token.objects.filter(key=key).values_list("user", flat=True).first()
     account = account or Hook.objects.filter(key=key).values_list("account__user", flat=True).first()
+    account = account or EventRule.objects.filter(key=key).values_list("owner", flat=True).first()
     return Q(token_id=key) & (Q(actor_id=str(account)) if account else Q())
 
 

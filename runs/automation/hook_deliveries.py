@@ -9,22 +9,24 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from flows import deployments
 from flows.models import Deployment, Environment
 from flows.parameters import Invalid
-from runs import requests
+from runs import events, requests
 from runs.actors import Actor
-from runs.automation import hook_digest, hook_mapping, hook_messages, hook_refusals, hooks
+from runs.automation import LARGEST_EVENT, hook_digest, hook_mapping, hook_messages, hook_refusals, hooks
 from runs.automation.hook_messages import PING, Message
 from runs.errors import Refused
-from runs.models import Grant, Hook, HookDelivery, HookRefusal, HookSecret, Verb
+from runs.models import EventRule, Grant, Hook, HookDelivery, HookRefusal, HookSecret, RunEvent, Verb
 
 Outcome = HookDelivery.Outcome
 # Namespace of the submission keys that come from a hook and a message id.
@@ -165,6 +167,7 @@ def deliver(proven: Proven) -> HookDelivery:
             delivery, is_new = insert_once(proven)
             if is_new:
                 act(proven, delivery)
+                record_event(proven, delivery)
             return delivery
     except Refused as refusal:
         hook_refusals.note(proven.hook, refusal, proven.by)
@@ -226,6 +229,24 @@ def act(proven: Proven, delivery: HookDelivery) -> None:
         if isinstance(refusal, Refused) and refusal.code.startswith("hook."):
             hook_refusals.note(hook, refusal, proven.by)
     delivery.save(update_fields=["outcome", "code", "message", "run_request"])
+
+
+def record_event(proven: Proven, delivery: HookDelivery) -> None:
+    """Record the message for event rules, with its body only if a rule waits for messages to this hook.
+
+    What GitHub sends to try the hook is no message.
+    """
+    hook = proven.hook
+    if proven.message.event == PING:
+        return
+    data: dict[str, Any] = {"hook": hook.pk, "delivery": delivery.pk}
+    is_valid = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
+    waiting = EventRule.objects.filter(is_valid, hook=hook, is_enabled=True)
+    if delivery.size <= LARGEST_EVENT and waiting.exists():
+        with suppress(Refused):
+            data["body"] = hook_mapping.read(proven.body)
+    # Its environment only: by a request or a run, those who can see that would read it.
+    events.record(RunEvent.Kind.HOOK_DELIVERED, environment=hook.deployment.environment, data=data)
 
 
 # Forget ---------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from runs.models import (
     AgentStop,
     AuditCheckpoint,
     AuditEntry,
+    EventRule,
     Freeze,
     Grant,
     Hook,
@@ -59,6 +60,7 @@ NAMES: dict[str, tuple[str, str]] = {
     Window._meta.db_table: ("window", "name"),
     Freeze._meta.db_table: ("freeze", "id"),
     Hook._meta.db_table: ("hook", "name"),
+    EventRule._meta.db_table: ("eventrule", "name"),
     Agent._meta.db_table: ("agent", "name"),
     AgentStop._meta.db_table: ("stop of all agents", "id"),
     User._meta.db_table: ("person", "username"),
@@ -163,11 +165,12 @@ def reached_by(version: RowVersion, protected: frozenset[str]) -> frozenset[str]
         return frozenset([data["slug"]]) if is_guarded else frozenset()
     if version.table_name == SERVERS:
         return protected & frozenset(environments_on(version).values_list("slug", flat=True))
+    # What they run, wherever an event rule looks for events.
+    if version.table_name in (Hook._meta.db_table, EventRule._meta.db_table):
+        slugs = Environment.objects.filter(deployments=data["deployment_id"]).values_list("slug", flat=True)
+        return protected & frozenset(slugs)
     if data.get("environment_id"):
         slugs = Environment.objects.filter(pk=data["environment_id"]).values_list("slug", flat=True)
-        return protected & frozenset(slugs)
-    if version.table_name == Hook._meta.db_table:
-        slugs = Environment.objects.filter(deployments=data["deployment_id"]).values_list("slug", flat=True)
         return protected & frozenset(slugs)
     if version.table_name == User._meta.db_table and version.label == "update":
         # A changed first or last name gives no access.

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.operations import TrigramExtension
+from django.core.validators import MaxValueValidator
 from django.db import migrations, models
 from django.db.models.functions import Coalesce, Concat, Lower, Now, Upper
 
@@ -26,6 +27,7 @@ VERBS = [
     ("approve", "approve"),
     ("schedule", "manage schedules"),
     ("pause", "pause"),
+    ("post event", "post events"),
     ("override freeze", "override freeze"),
     ("break glass", "emergency override"),
     ("manage", "manage"),
@@ -2400,6 +2402,182 @@ class Migration(migrations.Migration):
             options={
                 "ordering": ["pk"],
                 "default_permissions": (),
+            },
+        ),
+        migrations.CreateModel(
+            name="EventRule",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                ("key", models.CharField(editable=False, max_length=20, unique=True)),
+                ("name", models.CharField(max_length=100)),
+                (
+                    "trigger",
+                    models.CharField(
+                        choices=[
+                            ("run", "A run ended"),
+                            ("artifact", "A run published an artifact"),
+                            ("delivery", "A hook received a message"),
+                            ("event", "A program posted an event"),
+                        ],
+                        max_length=10,
+                        verbose_name="when",
+                    ),
+                ),
+                (
+                    "states",
+                    ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("CANCELLED", "Cancelled"),
+                                ("COMPLETED", "Completed"),
+                                ("CRASHED", "Crashed"),
+                                ("FAILED", "Failed"),
+                            ],
+                            max_length=20,
+                        ),
+                        blank=True,
+                        default=list,
+                        help_text="States in which a run must end; of a run only.",
+                    ),
+                ),
+                ("artifact_key", models.CharField(blank=True, max_length=300)),
+                ("event_name", models.CharField(blank=True, max_length=100)),
+                (
+                    "conditions",
+                    models.JSONField(
+                        default=list, help_text="Comparisons, all of which must hold: pointer, is, value."
+                    ),
+                ),
+                (
+                    "mapping",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Parameter -> {pointer}, {pointer, default} or {value}; pointers are RFC 6901.",
+                    ),
+                ),
+                (
+                    "debounce_seconds",
+                    models.PositiveIntegerField(
+                        default=0, validators=[MaxValueValidator(86400)], verbose_name="debounce"
+                    ),
+                ),
+                ("per_hour", models.PositiveIntegerField(verbose_name="requests an hour")),
+                ("valid_until", models.DateTimeField(blank=True, null=True)),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                ("paused_by_name", models.CharField(blank=True, editable=False, max_length=200)),
+                ("paused_why", models.CharField(blank=True, editable=False, max_length=1000)),
+                ("match_key", models.CharField(editable=False, max_length=650)),
+                ("pepper", models.PositiveIntegerField(editable=False)),
+                ("digest", models.CharField(editable=False, max_length=64)),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                (
+                    "deployment",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="event_rules", to="flows.deployment"),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="%(class)ss"
+                    ),
+                ),
+                (
+                    "hook",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="event_rules",
+                        to="runs.hook",
+                    ),
+                ),
+                ("owner", models.ForeignKey(on_delete=models.PROTECT, related_name="event_rules", to=USER)),
+            ],
+            options={
+                "ordering": ["name", "pk"],
+                "default_permissions": ["view"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(is_enabled=True), fields=["match_key"], name="enabled_rules_by_match_key"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="RuleFiring",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("event_id", models.BigIntegerField()),
+                ("run_id", models.BigIntegerField(null=True)),
+                ("source", models.CharField(help_text="What happened, in words.", max_length=700)),
+                ("occurred_at", models.DateTimeField()),
+                ("matched_at", models.DateTimeField(db_default=Now())),
+                ("due_at", models.DateTimeField(help_text="When it is acted on: after the debounce.", null=True)),
+                (
+                    "waiting_since",
+                    models.DateTimeField(help_text="Of the first event that the debounce holds back.", null=True),
+                ),
+                ("decided_at", models.DateTimeField(null=True)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("waiting", "Waiting"),
+                            ("requested", "Requested"),
+                            ("skipped", "Skipped"),
+                            ("refused", "Refused"),
+                            ("failed", "Failed"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "code",
+                    models.CharField(blank=True, help_text="Why there is no request, for programs.", max_length=60),
+                ),
+                ("message", models.TextField(blank=True, help_text="Why there is no request, for people.")),
+                (
+                    "events",
+                    models.PositiveIntegerField(
+                        default=1, help_text="How many events it stands for; the last one is named."
+                    ),
+                ),
+                ("ancestors", ArrayField(base_field=models.BigIntegerField(), default=list)),
+                ("tries", models.PositiveSmallIntegerField(default=0)),
+                (
+                    "rule",
+                    models.ForeignKey(
+                        db_index=False, on_delete=models.PROTECT, related_name="firings", to="runs.eventrule"
+                    ),
+                ),
+                (
+                    "run_request",
+                    models.ForeignKey(
+                        null=True, on_delete=models.PROTECT, related_name="rule_firings", to="runs.runrequest"
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-pk"],
+                "default_permissions": ["view"],
+                "indexes": [
+                    models.Index(fields=["rule", "-id"], name="firings_by_rule"),
+                    models.Index(condition=models.Q(outcome="waiting"), fields=["due_at"], name="waiting_firings"),
+                    models.Index(
+                        condition=models.Q(outcome__in=["requested", "refused"]),
+                        fields=["rule", "decided_at"],
+                        name="counted_firings",
+                    ),
+                    models.Index(fields=["matched_at"], name="firings_by_age"),
+                ],
+                "constraints": [models.UniqueConstraint(fields=("rule", "event_id"), name="unique_event_per_rule")],
             },
         ),
     ]

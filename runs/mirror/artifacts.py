@@ -7,10 +7,13 @@ import logging
 from collections.abc import Mapping
 from uuid import UUID
 
+from django.db import transaction
+
 from flows.db_text import sanitize_json
 from flows.models import Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import ArtifactRecord, Rejected, Uncertain
+from runs.mirror import run_events
 from runs.models import Artifact, Run
 
 log = logging.getLogger(__name__)
@@ -41,9 +44,13 @@ def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None
         # failed has no type either.
         if record.key or record.type not in RESULTS
     ]
-    Artifact.objects.bulk_create(
-        map(sanitize_json, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS
-    )
+    if not rows:
+        return
+    with transaction.atomic():
+        stored = Artifact.objects.bulk_create(
+            map(sanitize_json, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS
+        )
+        run_events.record_artifacts(stored)
 
 
 def row(environment: Environment, record: ArtifactRecord, run: Run) -> Artifact:

@@ -3,40 +3,73 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from flows.catalog import health
 from flows.models import Environment
 from runs import events
 from runs.mirror.external_runs import SKEW
-from runs.models import Run, RunEvent
+from runs.models import Artifact, Run, RunEvent, RunRequest
 
 Kind = RunEvent.Kind
+# Nothing reacts to an artifact that was made or changed longer ago.
+RECENT = timedelta(hours=24)
 
 
-def record_changes(environment: Environment, runs: Sequence[Run], known: Mapping[UUID, Run]) -> None:
-    """Record the runs that are new here or moved; `known` are their rows before this reading, `runs` after it."""
+def record_changes(
+    environment: Environment, runs: Sequence[Run], known: Mapping[UUID, Run], ours: Mapping[UUID, RunRequest]
+) -> None:
+    """Record the runs that are new here or moved; `known` are their rows before this reading, `runs` after it.
+
+    `ours` are the requests that they were launched for, also of those that do not know their run yet.
+    """
     if not runs:
         return
     synced_at = health.runs_synced_at(environment)
     rows = []
     for run in runs:
+        request = ours.get(run.prefect_id)
         before = known.get(run.prefect_id)
         if before is None:
             is_history = ended_before(run, synced_at)
-            rows.append(event_of(Kind.RUN_APPEARED, run, {"state": run.state_type}, is_history=is_history))
+            data = {"state": run.state_type}
+            rows.append(event_of(Kind.RUN_APPEARED, run, data, request, is_history=is_history))
         elif before.state_id != run.state_id or before.deleted_upstream_at:
             data = {"state": run.state_type, "before": before.state_type}
-            rows.append(event_of(Kind.RUN_MOVED, run, data, is_history=synced_at is None))
+            rows.append(event_of(Kind.RUN_MOVED, run, data, request, is_history=synced_at is None))
     events.record_many(rows)
 
 
 def record_deletions(runs: Iterable[Run]) -> None:
     events.record_many([event_of(Kind.RUN_DELETED, run, {"state": run.state_type}) for run in runs])
+
+
+def record_artifacts(artifacts: Iterable[Artifact]) -> None:
+    """Record the artifacts that are new or changed and have a key; old ones, of a run that was opened late, as history.
+
+    Its key is not in the event: who may see a run may not see its artifacts.
+    """
+    old = timezone.now() - RECENT
+    events.record_many(
+        [
+            RunEvent(
+                kind=Kind.ARTIFACT_STORED,
+                environment_id=each.environment_id,
+                deployment_id=each.run.deployment_id,
+                run_id=each.run_id,
+                data={"artifact": each.pk},
+                occurred_at=each.updated_upstream_at or Now(),
+                is_history=each.updated_upstream_at is not None and each.updated_upstream_at < old,
+            )
+            for each in artifacts
+            if each.key
+        ]
+    )
 
 
 def ended_before(run: Run, synced_at: datetime | None) -> bool:
@@ -45,13 +78,21 @@ def ended_before(run: Run, synced_at: datetime | None) -> bool:
     return synced_at is None or (run.is_terminal and run.ended_at is not None and run.ended_at < synced_at - SKEW)
 
 
-def event_of(kind: RunEvent.Kind, run: Run, data: dict[str, Any], *, is_history: bool = False) -> RunEvent:
+def event_of(
+    kind: RunEvent.Kind,
+    run: Run,
+    data: dict[str, Any],
+    request: RunRequest | None = None,
+    *,
+    is_history: bool = False,
+) -> RunEvent:
     is_deletion = kind == Kind.RUN_DELETED
     return RunEvent(
         kind=kind,
         environment_id=run.environment_id,
         deployment_id=run.deployment_id,
         run_id=run.pk,
+        request_id=request.pk if request else None,
         data=data,
         occurred_at=Now() if is_deletion or run.state_at is None else run.state_at,
         is_history=is_history,

@@ -100,7 +100,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
             run.deployment = by_pk[run.deployment_id]
     started = [ours[r.id] for r in fresh if r.id in ours and has_started(r, known.get(r.id))]
     changes.settle(runs, started)
-    run_events.record_changes(environment, runs, known)
+    run_events.record_changes(environment, runs, known, ours)
     external_runs.record_external_runs(environment, fresh, known=known, ours=ours, runs=runs)
     publish("run", [run.pk for run in runs])
     return runs

@@ -18,6 +18,7 @@ from runs.models.policy import Freeze, Policy, Window
 from runs.models.preset import Preset
 from runs.models.queued_task import QueuedTask
 from runs.models.request import RunRequest
+from runs.models.rule import EventRule, RuleFiring
 from runs.models.rule_change import RuleChange
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.run_count import RunCount
@@ -46,6 +47,7 @@ __all__ = [
     "DeploymentDayCount",
     "EnvironmentDayCount",
     "EventCursor",
+    "EventRule",
     "Export",
     "ExportPart",
     "FailedEvent",
@@ -65,6 +67,7 @@ __all__ = [
     "QueuedTask",
     "RowVersion",
     "RuleChange",
+    "RuleFiring",
     "Run",
     "RunCount",
     "RunEvent",

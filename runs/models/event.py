@@ -12,7 +12,8 @@ class RunEvent(models.Model):
     """One fact that others react to, written in the transaction of the fact. `runs.events` is the only writer.
 
     Rows are named by their keys, without foreign keys: an event outlives what it is about. `data` holds what only that
-    transaction knew; never a secret, never the value of a parameter.
+    transaction knew; never a secret, never the value of a parameter. An event that a program posted holds its body, and
+    the message to a hook too where an event rule reads it: both are given to event rules only.
     """
 
     class Kind(StrEnum):
@@ -20,6 +21,9 @@ class RunEvent(models.Model):
         RUN_MOVED = "run moved"
         RUN_DELETED = "run deleted"
         RUNS_STALLED = "runs stalled"
+        ARTIFACT_STORED = "artifact stored"
+        HOOK_DELIVERED = "hook delivered"
+        EVENT_POSTED = "event posted"
         REQUEST_WAITING = "request waiting"
         REQUEST_APPROVED = "request approved"
         REQUEST_REJECTED = "request rejected"

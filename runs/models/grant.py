@@ -29,6 +29,7 @@ class Verb(models.TextChoices):
     APPROVE = "approve", "approve"
     SCHEDULE = "schedule", "manage schedules"
     PAUSE = "pause", "pause"
+    POST_EVENT = "post event", "post events"
     OVERRIDE_FREEZE = "override freeze", "override freeze"
     BREAK_GLASS = "break glass", "emergency override"
     MANAGE = "manage", "manage"
@@ -48,6 +49,8 @@ PART_OF: dict[Verb, Verb] = {
 OPENING = frozenset(
     {
         *(Verb.TRIGGER, Verb.SCHEDULE, Verb.APPROVE, Verb.OVERRIDE_FREEZE, Verb.BREAK_GLASS, Verb.MANAGE),
+        # What is posted makes event rules request runs.
+        Verb.POST_EVENT,
         *(verb for verb, whole in PART_OF.items() if whole == Verb.TRIGGER),
     }
 )

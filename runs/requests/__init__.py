@@ -29,6 +29,7 @@ from runs.requests.rules import (
     require_submittable,
 )
 from runs.requests.spec import MOST_RETRIES, Spec
+from runs.requests.submission_preview import Preview
 from runs.requests.submit import rerun, submit, submit_change
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Item",
     "Outcome",
     "Plan",
+    "Preview",
     "Spec",
     "add_occurrence",
     "cancel",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 
@@ -278,8 +279,30 @@ def test_what_was_set_aside_is_listed_and_handled_on_request(prod: Environment, 
 
 
 def test_every_kind_of_notice_is_the_kind_of_an_event() -> None:
-    (consumer,) = consumers.CONSUMERS.values()
-    assert set(consumer.kinds) <= set(Kind)
+    for consumer in consumers.CONSUMERS.values():
+        assert set(consumer.kinds) <= set(Kind)
+
+
+@pytest.mark.django_db
+def test_of_a_batch_that_fails_together_each_event_is_handled_by_itself(reader: Reader) -> None:
+    batches = []
+
+    def together(batch: Sequence[RunEvent]) -> None:
+        batches.append([each.pk for each in batch])
+        for each in batch:
+            reader.handle(each)
+
+    reader.consumers = {"reader": Consumer(reader.handle, [Kind.RUN_MOVED], together)}
+    reader.deliver()
+    good = [write(), write()]
+    reader.deliver()
+    assert batches == [good]
+    bad = [write(), write(fails=True)]
+    reader.deliver()
+    assert batches == [good, bad]
+    # What the batch had written was undone with it, and done again without it.
+    assert EventCursor.objects.filter(name__startswith="half").count() == 0
+    assert FailedEvent.objects.get().event_id == bad[1]
 
 
 # What is written

@@ -1,0 +1,35 @@
+"""Event rules for tests, and the background tasks that make them react."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from flows.models import Deployment
+from runs import tasks
+from runs.automation import event_rules
+from runs.models import EventRule, RuleFiring
+from tests.cast import by
+
+MAPPING: dict[str, Any] = {"month": {"value": "2026-10"}}
+
+
+def new_rule(owner: User, deployment: Deployment, **columns: Any) -> EventRule:
+    """A rule that runs the deployment when any run of dev failed."""
+    settings: dict[str, Any] = {"name": "on failure", "trigger": "run", "mapping": MAPPING, **columns}
+    if settings["trigger"] == "run":
+        settings.setdefault("states", ["FAILED"])
+    made = event_rules.create(settings.pop("name"), by=by(owner), deployment=deployment, **settings)
+    return event_rules.rows().get(pk=made.pk)
+
+
+def react() -> list[tuple[str, str]]:
+    """Deliver the events and do what rules want; return outcome and code of all firings, in order."""
+    tasks.deliver_events()
+    tasks.fire_rules()
+    return outcomes()
+
+
+def outcomes() -> list[tuple[str, str]]:
+    return list(RuleFiring.objects.order_by("pk").values_list("outcome", "code"))
