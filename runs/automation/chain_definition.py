@@ -19,7 +19,8 @@ from typing import Any
 from flows.db_text import sanitize, strip_control
 from runs.access import predicates
 from runs.automation.chain_graph import Edge, Node, ValueTest, When, ancestors, find_cycle
-from runs.automation.hook_mapping import DEEPEST, is_pointer
+from runs.automation.hook_mapping import DEEPEST
+from runs.automation.value_mapping import is_pointer
 from runs.errors import Refused
 from runs.models.chain import LONGEST_KEY
 from runs.requests.spec import MOST_RETRIES

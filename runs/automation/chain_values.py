@@ -7,7 +7,7 @@ from typing import Any
 from flows import canonical
 from runs import artifact_facts
 from runs.automation.chain_graph import Edge
-from runs.automation.hook_mapping import MISSING, resolve
+from runs.automation.value_mapping import MISSING, resolve
 from runs.models import Artifact, Run
 
 __all__ = ["MISSING", "equals", "is_read", "value_at"]
