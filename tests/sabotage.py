@@ -2049,8 +2049,8 @@ SABOTAGES = (
             "::test_a_mapped_value_outside_what_was_approved_stays_held[values1-held]",
         ),
         file="runs/changes/release.py",
-        old="    if unfit:\n",
-        new="    if unfit and not values:\n",
+        old='    beyond = "" if unfit else beyond_approved(run_request.spec, run_request.mapped_values)\n',
+        new='    beyond = ""\n',
     ),
     Sabotage(
         "an occurrence that the portal did not add is released",
