@@ -10,7 +10,7 @@ from runs.governance import rule_changes
 from runs.models import ChangeRequest
 
 # Kinds with runs that are decided on the page of the change request, and not on that of a run request.
-WITH_OWN_PAGE = (ChangeRequest.Kind.RETRY, ChangeRequest.Kind.BACKFILL)
+WITH_OWN_PAGE = (ChangeRequest.Kind.RETRY, ChangeRequest.Kind.BACKFILL, ChangeRequest.Kind.SCHEDULE)
 
 
 def waiting_for_me(request: HttpRequest) -> int:

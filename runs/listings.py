@@ -27,6 +27,7 @@ from runs.models import (
     Run,
     RunEvent,
     RunRequest,
+    Schedule,
     TaskRun,
     Verb,
     Window,
@@ -50,8 +51,11 @@ def sees_change(by: Actor, permissions: Permissions) -> Q:
     """
     visible = RunRequest.objects.filter(sees_request(by, permissions), change=OuterRef("pk"))
     runs = Q(Exists(visible), ~Q(kind=ChangeRequest.Kind.CHAIN)) | sees_whole_chain(permissions)
+    # Before its first run there is only what it would run.
+    schedules = Schedule.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), change=OuterRef("pk"))
     # A scope is about deployments: it opens no change of rules.
-    return runs | (rule_changes.visible_to(by) if by.scope is None else Q(pk__in=[]))
+    rules = rule_changes.visible_to(by) if by.scope is None else Q(pk__in=[])
+    return runs | Q(Exists(schedules)) | rules
 
 
 def sees_environment(by: Actor, permissions: Permissions) -> Q:
@@ -231,13 +235,16 @@ CHANGES = Listing(
         "since": Filter("requested_at__gte", datetime, SINCE.description),
         "until": Filter("requested_at__lt", datetime, UNTIL.description),
     },
-    related=("environment",),
+    related=("environment", "schedule__spec", "schedule__deployment__environment"),
     prefetched=(
         "approvals",
         "comments",
         Prefetch(
             "run_requests",
-            RunRequest.objects.select_related("environment", "deployment__environment", "spec", "run").order_by("pk"),
+            # Of a schedule they are without end: the list of run requests has them in pages.
+            RunRequest.objects.exclude(change__kind=ChangeRequest.Kind.SCHEDULE)
+            .select_related("environment", "deployment__environment", "spec", "run")
+            .order_by("pk"),
         ),
     ),
 )

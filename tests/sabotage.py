@@ -999,6 +999,27 @@ SABOTAGES = (
         "    if requests < 0:\n",
     ),
     Sabotage(
+        "the rule of a schedule is not part of what is approved",
+        ("tests/runs/automation/test_schedules.py::test_its_rule_is_part_of_what_is_approved",),
+        "runs/requests/submit.py",
+        """("on_failure", on_failure), ("schedule", schedule))""",
+        """("on_failure", on_failure), ("schedule", schedule and {**schedule, "rule": ""}))""",
+    ),
+    Sabotage(
+        "a due time written into the database starts a run",
+        ("tests/runs/automation/test_schedules.py::test_a_due_time_written_past_the_portal_starts_nothing",),
+        "runs/automation/schedule_checks.py",
+        "    if not is_as_requested(schedule):\n",
+        "    if False:\n",
+    ),
+    Sabotage(
+        "the next due time of a schedule does not move on",
+        ("tests/runs/automation/test_schedule_clock.py::test_it_requests_each_start_shortly_before_its_time_and_once",),
+        "runs/automation/schedule_clock.py",
+        "        if following:\n            schedule_states.move_on(schedule, following)\n",
+        "        if following:\n            pass\n",
+    ),
+    Sabotage(
         "a message to a hook needs no signature",
         (
             "tests/portal/hooks/test_inbound_hooks.py::test_what_is_not_signed_with_its_secret_is_refused_counted_and_audited",

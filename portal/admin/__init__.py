@@ -17,6 +17,7 @@ from portal.admin.notifications import admin as notification_admin
 from portal.admin.presets import admin as preset_admin
 from portal.admin.requests import admin as request_admin
 from portal.admin.runs import admin as run_admin
+from portal.admin.schedules import admin as schedule_admin
 from portal.admin.service_accounts import admin as service_account_admin
 from portal.admin.tokens import admin as token_admin
 from portal.admin.work_pools import admin as work_pool_admin
@@ -38,6 +39,7 @@ __all__ = [
     "preset_admin",
     "request_admin",
     "run_admin",
+    "schedule_admin",
     "service_account_admin",
     "token_admin",
     "window_admin",

@@ -42,6 +42,7 @@ MENU: dict[str, list[Entry]] = {
     "Runs": [
         Entry("Run requests", "assignment", "runs.runrequest", inbox.waiting_for_me),
         Entry("Change requests", "approval_delegation", "runs.changerequest", inbox.changes_waiting_for_me),
+        Entry("Schedules", "event_repeat", "runs.schedule"),
         Entry("Runs", "play_circle", "runs.run"),
         Entry("Artifacts", "analytics", "runs.artifact"),
     ],

@@ -10,7 +10,7 @@ from django.utils.safestring import SafeString
 
 from portal.ui import grant_labels, hook_labels, times, token_labels
 from runs.errors import CODES
-from runs.models import Grant, Hook, HookDelivery, HookRefusal, Run, Token
+from runs.models import Grant, Hook, HookDelivery, HookRefusal, Run, RunRequest, Token
 
 TEMPLATE = "portal/_table.html"
 
@@ -45,6 +45,30 @@ class RunTable(django_tables2.Table):
         if record.started_at is None:
             return "-"
         return times.duration(record.run_seconds) if record.is_over else times.running_for(record.started_at)
+
+
+class RequestTable(django_tables2.Table):
+    """The last run requests of a schedule."""
+
+    number = django_tables2.Column(
+        "Request",
+        accessor="pk",
+        linkify=("admin:runs_runrequest_change", {"object_id": django_tables2.A("pk")}),
+    )
+    scheduled_for = django_tables2.Column("Due", empty_values=())
+    state = django_tables2.Column(accessor="state_label")
+    message = django_tables2.Column("Why", attrs={"td": {"class": "is-long"}})
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No run was due yet"
+
+    def render_scheduled_for(self, record: RunRequest) -> SafeString:
+        return times.relative_time(record.scheduled_for)
+
+    def render_state(self, record: RunRequest) -> str:
+        return render_to_string("portal/_state.html", {"row": record.state_row})
 
 
 class GrantTable(django_tables2.Table):

@@ -159,24 +159,26 @@ def edit(
     The actor becomes the owner. `changed` are columns of `EDITABLE`. `parameters` are all of them; None are those of
     the schedule, secret ones unseen: of another person's schedule that needs what a re-run of it needs.
     """
-    values = reused_values(schedule, by) if parameters is None else dict(parameters)
     options = {column: changed.get(column, getattr(schedule, column)) for column in EDITABLE}
     if options["rule_type"] != schedule_times.RuleType.INTERVAL:
         options["anchor"] = None
-    return request(
-        schedule.deployment,
-        values,
-        by=by,
-        valid_until=valid_until,
-        replaces=schedule,
-        tags=schedule.spec.tags,
-        run_name=schedule.spec.run_name,
-        reason=reason,
-        ticket=ticket,
-        confirmation=confirmation,
-        submission_key=submission_key,
-        **options,
-    )
+    with audit.act("request.submit", schedule.deployment, by=by, reason=reason, ticket=ticket) as act:
+        # The entry is that of the submission.
+        act.is_repeat = True
+        return request(
+            schedule.deployment,
+            reused_values(schedule, by) if parameters is None else parameters,
+            by=by,
+            valid_until=valid_until,
+            replaces=schedule,
+            tags=schedule.spec.tags,
+            run_name=schedule.spec.run_name,
+            reason=reason,
+            ticket=ticket,
+            confirmation=confirmation,
+            submission_key=submission_key,
+            **options,
+        )
 
 
 def reused_values(schedule: Schedule, by: Actor) -> dict[str, Any]:

@@ -8,12 +8,14 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from flows.models import Alias, Deployment, Environment
 from portal.auth.password_reset import path_of_link
@@ -30,6 +32,7 @@ from runs.models import (
     Preset,
     Run,
     RunRequest,
+    Schedule,
     ServiceAccount,
     Token,
     Window,
@@ -58,6 +61,8 @@ class Site:
     broken: RunRequest
     change: ChangeRequest
     backfill: ChangeRequest
+    schedule: Schedule
+    paused_schedule: Schedule
     paused: Deployment
     alias: Alias
     grant: Grant
@@ -139,6 +144,27 @@ def ask_backfill(visitor: Visitor, site: Site) -> Any:
     }
     answer = visitor.client.post(address, typed)
     sent = dict(re.findall(r'name="(draft|plan)" value="([^"]+)"', answer.content.decode()))
+    if "draft" not in sent:
+        return answer
+    return visitor.client.post(address, {**sent, "confirmation": site.deployment.full_name})
+
+
+def ask_schedule(visitor: Visitor, site: Site) -> Any:
+    """The form of a schedule, and the submission of what was reviewed."""
+    address = reverse("admin:flows_deployment_schedule", args=[site.deployment.pk])
+    typed = {
+        "name": "nightly",
+        "rule_type": "interval",
+        "rule": "1h",
+        "time_zone": "UTC",
+        "catch_up": "none",
+        "valid_until": f"{timezone.now() + timedelta(days=9):%Y-%m-%dT%H:%M}",
+        "reason": "month end",
+        "parameters-month": "2026-10",
+        "submission_key": uuid.uuid4(),
+    }
+    answer = visitor.client.post(address, typed)
+    sent = dict(re.findall(r'name="(draft)" value="([^"]+)"', answer.content.decode()))
     if "draft" not in sent:
         return answer
     return visitor.client.post(address, {**sent, "confirmation": site.deployment.full_name})

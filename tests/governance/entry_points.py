@@ -24,6 +24,7 @@ from tests.governance.attempts import (
     all_stopped,
     ask,
     ask_backfill,
+    ask_schedule,
     create_token,
     delete_own_view,
     frozen,
@@ -60,6 +61,7 @@ LOOKS = {
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
     "admin/flows/deployment/<int:pk>/run/choices/",
     *("admin/flows/deployment/<int:pk>/run/choices/", "admin/flows/deployment/<int:pk>/run/link/"),
+    "admin/runs/schedule/calendar/",
     *("admin/runs/run/compare/", "admin/runs/run/results/<uuid:key>/"),
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
@@ -86,6 +88,7 @@ SHUT = {
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
     *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/schedule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -154,6 +157,13 @@ DOORS: dict[str, Door] = {
         "admin/runs/changerequest/<int:pk>/retry-failed/",
         unapproved(press("runs_changerequest_retry_failed", "backfill", reason="r")),
     ),
+    "request a schedule, by page": Door("admin/flows/deployment/<int:pk>/schedule/", ask_schedule),
+    **{
+        f"{act} a schedule, by page": Door(
+            f"admin/runs/schedule/<int:pk>/{act}/", press(f"runs_schedule_{act}", subject, reason="r")
+        )
+        for act, subject in (("pause", "schedule"), ("resume", "paused_schedule"), ("end", "schedule"))
+    },
     "pause a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/pause/", press("flows_deployment_pause", "deployment", reason="r")
     ),

@@ -17,9 +17,10 @@ from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment
 from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
+from runs.automation import schedule_clock, schedules
 from runs.changes import agent_stop
 from runs.governance import grants
-from runs.models import Action, Agent, AuditEntry, ChangeRequest, Policy, Run, Verb, Window
+from runs.models import Action, Agent, AuditEntry, ChangeRequest, Policy, Run, Schedule, Verb, Window
 from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
@@ -28,6 +29,7 @@ from tests.governance import entry_points
 from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
 from tests.governance.entry_points import DOORS, LOOKS, NOT_DOORS, SHUT
 from tests.made_hooks import new_hook, robot_for
+from tests.made_schedules import schedule_of
 from tests.portal.addresses import fill, routes
 from tests.portal.made_tokens import new_token, robot_of
 from tests.portal.mcp_calls import an_agent
@@ -50,7 +52,7 @@ GROUPS = {
 # administrator hold no grant; a door that is about no environment has no column for prod.
 EXPECTED = load("doors")
 # What they have in prod, which grants must name.
-MANAGES = ["pause", "manage", "put back", "force cancel", "override freeze", "break glass"]
+MANAGES = ["schedule", "pause", "manage", "put back", "force cancel", "override freeze", "break glass"]
 IN_PROD = {"requester": ASKS, "operator": ASKS, "approver": ANSWERS, "manager": [*ASKS, "approve", *MANAGES]}
 
 
@@ -97,6 +99,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         mirror.refresh(environment, [each.flow_run_id])
     backfill = stopped_backfill(deployment, requester, fake)
     environment.save()
+    schedule, paused_schedule = (approved_schedule(deployment, breaker, name) for name in ("a", "b"))
+    schedules.pause(paused_schedule, by=by(breaker))
     change = requests.retry(Run.objects.get(run_request=other), by=by(requester), reason="month end")
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
     changes.break_glass(broken.change, by=by(breaker), reason="fire")
@@ -113,6 +117,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         broken=broken,
         change=change,
         backfill=backfill,
+        schedule=schedule,
+        paused_schedule=paused_schedule,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
         grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
@@ -151,6 +157,16 @@ def stopped_backfill(deployment: Deployment, requester: User, fake: FakePrefect)
     change.refresh_from_db()
     assert change.is_held_back
     return change
+
+
+def approved_schedule(deployment: Deployment, owner: User, name: str) -> Schedule:
+    schedule = schedule_of(deployment, owner, parameters={}, name=name)
+    signer = person(f"signer-{schedule.pk}")
+    grants.grant(by=Actor.system(), person=signer, verbs=["see", "approve"], environment=deployment.environment)
+    changes.approve(schedule.change, by=by(signer))
+    schedule_clock.tick()
+    schedule.refresh_from_db()
+    return schedule
 
 
 def stopped_agent(owner: User, name: str) -> Agent:

@@ -6,12 +6,13 @@ import contextlib
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group, User
+from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
 from flows.catalog import health, sync
@@ -21,7 +22,7 @@ from portal.auth.browser_sessions import ORIGIN, SessionStore
 from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
-from runs.automation import hook_deliveries, hooks
+from runs.automation import hook_deliveries, hooks, schedules
 from runs.changes import agent_stop
 from runs.errors import Refused
 from runs.governance import agents, freezes, grants, job_trusts, pausing
@@ -54,6 +55,7 @@ SHOWN = (
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
+    "schedulename",
     *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy", "browser"),
 )
 
@@ -143,6 +145,17 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     scope = TokenScope(verbs=["trigger"], flow_name=bad("tokenflow"), predicate=condition)
     token = new_token(robot.user, scope, owner=reader, name=bad("tokenname")).token
     hook = hook_of(robot, deployment, reader)
+    schedule = schedules.request(
+        deployment,
+        {},
+        by=by(reader),
+        name=bad("schedulename")[:100],
+        rule_type="cron",
+        rule="0 6 * * *",
+        time_zone="UTC",
+        valid_until=timezone.now() + timedelta(days=9),
+        reason=bad("reason"),
+    )
     issuer = "https://gitlab.com"
     claims = {"project_id": "1", "ref": bad("jobclaim")}
     trusted = trust(robot, issuer, owner=reader, name=bad("jobname"), claims=claims)
@@ -173,6 +186,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/jobtrust": [trusted.pk],
             "runs/serviceaccount": [robot.pk],
             "runs/hook": [hook.pk],
+            "runs/schedule": [schedule.pk],
             "runs/agent": [agent.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
             "runs/runrequest": [each.pk for each in requests],

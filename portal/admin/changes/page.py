@@ -13,10 +13,12 @@ from portal.admin.changes import backfill_context, rule_columns
 from portal.admin.requests import parameter_diff
 from portal.admin.requests.activity import Moment
 from portal.admin.requests.allowed_actions import NOT_ALLOWED, Action
+from portal.admin.schedules import page as schedule_page
 from runs import changes
 from runs.access.decisions import Forbidden, Permissions
 from runs.actors import Actor
 from runs.audit import signatures
+from runs.automation import schedule_listings
 from runs.errors import Refused
 from runs.failure_causes import explain_failure
 from runs.governance.independence import require_own_password
@@ -29,6 +31,7 @@ DONE: dict[str, str] = {
     ChangeRequest.Kind.RULES: "it is in effect.",
     ChangeRequest.Kind.RETRY: "the run will be retried, if it has not moved.",
     ChangeRequest.Kind.BACKFILL: "its runs are being started.",
+    ChangeRequest.Kind.SCHEDULE: "the schedule becomes active.",
 }
 # State -> sentence below the title, where the row has no message of its own.
 MEANINGS: dict[str, str] = {
@@ -59,6 +62,7 @@ def context(change: ChangeRequest, by: Actor, permissions: Permissions, query: Q
         ChangeRequest.Kind.BACKFILL: lambda: backfill_context.context(
             change, by, permissions, query, may_decide=approve.is_allowed
         ),
+        ChangeRequest.Kind.SCHEDULE: lambda: schedule_context(change, permissions),
         ChangeRequest.Kind.RETRY: lambda: retry_context(change, permissions, may_decide=approve.is_allowed),
     }
     return {
@@ -83,11 +87,17 @@ def title_of(change: ChangeRequest) -> str:
         return capfirst("; ".join(change.rule_change.what))
     if change.kind == ChangeRequest.Kind.BACKFILL:
         return backfill_context.title_of(change)
+    if change.is_schedule:
+        return f"Schedule {change.pacing['schedule']['name']} of {change.title}"
     return f"Retry of {change.title}"
 
 
 def meaning(change: ChangeRequest) -> str:
-    meanings = {ChangeRequest.Kind.RULES: MEANINGS, ChangeRequest.Kind.BACKFILL: BACKFILL_MEANINGS}
+    meanings = {
+        ChangeRequest.Kind.RULES: MEANINGS,
+        ChangeRequest.Kind.BACKFILL: BACKFILL_MEANINGS,
+        ChangeRequest.Kind.SCHEDULE: BACKFILL_MEANINGS,
+    }
     return meanings.get(ChangeRequest.Kind(change.kind), RETRY_MEANINGS).get(change.state, "")
 
 
@@ -100,6 +110,11 @@ def describe_progress(change: ChangeRequest) -> str:
     """Tell the approver what the approval led to."""
     left = sum(step.left for step in changes.steps(change))
     return f"Approved. {left} more needed." if left else f"Approved. {capfirst(DONE[change.kind])}"
+
+
+def schedule_context(change: ChangeRequest, permissions: Permissions) -> dict[str, Any]:
+    schedule = schedule_listings.visible_to(permissions).select_related("replaces__spec").get(change=change)
+    return schedule_page.change_context(schedule, permissions)
 
 
 def rules_context(change: ChangeRequest) -> dict[str, Any]:

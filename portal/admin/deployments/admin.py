@@ -31,6 +31,7 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.run_form import choice_search, keep_values, quick_run
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form.kept import through_sign_in
+from portal.admin.schedules import form_page as schedule_form
 from portal.auth.request_user import actor_of
 from runs import requests
 from runs.access.decisions import Target
@@ -211,6 +212,7 @@ class DeploymentAdmin(RestrictedAdmin):
             "link": ("run/link/", require_http_methods(["GET", "HEAD", "POST"])(self.link)),
             "quick_run": ("quick-run/", require_POST(self.quick_run)),
             "backfill": ("backfill/", require_http_methods(["GET", "HEAD", "POST"])(self.backfill)),
+            "schedule": ("schedule/", require_http_methods(["GET", "HEAD", "POST"])(self.add_schedule)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
         }
@@ -261,6 +263,10 @@ class DeploymentAdmin(RestrictedAdmin):
     def backfill(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
         return backfill_page.view(request, deployment, self.frame(request, deployment))
+
+    def add_schedule(self, request: HttpRequest, pk: int) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        return schedule_form.view(request, deployment, self.frame(request, deployment))
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, pausing.pause, "Pause requested. The schedules stop shortly.")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import Min, QuerySet
+from django.db.models import F, Min, QuerySet
 from django.http import HttpRequest
 
 from flows import deployments
@@ -16,6 +16,7 @@ from flows.parameters.description import Described, describe
 from portal.admin.backfill.page import can_backfill
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.run_form import quick_run
+from portal.admin.schedules.form_page import can_schedule
 from portal.admin.work_pools.page import workers
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, tables, times
@@ -23,11 +24,13 @@ from portal.ui.text import json_text, unwrap
 from runs import statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
-from runs.models import Run, RunCount, Verb
+from runs.automation import schedule_listings
+from runs.models import Run, RunCount, Schedule, Verb
 from runs.models.action import State
 from runs.requests import presets
 
 LAST_RUNS = 10
+MOST_SCHEDULES = 20
 # Verbs of the access panel. Of each, at most `MOST_NAMED` people are named; the others are counted.
 NAMED_VERBS = (
     *(Verb.TRIGGER, Verb.TRIGGER_LATER, Verb.RERUN, Verb.BACKFILL, Verb.SCHEDULE, Verb.CANCEL, Verb.FORCE_CANCEL),
@@ -128,9 +131,16 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         )["at"],
         "figures": figures(RunCount.objects.filter(visible, deployment__in=namesakes), runs),
         "who": access_summary(deployment),
+        "portal_schedules": live_schedules(permissions, deployment),
         "pause_request": deployment.actions.exclude(state=State.DONE).first(),
         **buttons(permissions, deployment),
     }
+
+
+def live_schedules(permissions: Permissions, deployment: Deployment) -> list[Schedule]:
+    """Return the portal's own schedules that have not ended, those that are due next first."""
+    found = schedule_listings.visible_to(permissions).filter(deployment=deployment).exclude(state=Schedule.State.ENDED)
+    return list(found.order_by(F("next_due").asc(nulls_last=True), "pk")[:MOST_SCHEDULES])
 
 
 def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
@@ -141,6 +151,7 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
     return {
         "may_run": may_run,
         "may_backfill": is_runnable(deployment) and can_backfill(permissions, deployment),
+        "may_schedule": is_runnable(deployment) and can_schedule(permissions, deployment),
         "may_run_quickly": quick_run.can_run_quickly(permissions, deployment, values),
         "quick_values": quick_run.describe_values(deployment, values or {}),
         "quick_token": quick_run.token(values),

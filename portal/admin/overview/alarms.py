@@ -1,4 +1,4 @@
-"""Alarms: overrides that need a review, and changes of rules that need another administrator."""
+"""Alarms: overrides that need a review, changes of rules that need another administrator, paused schedules."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from django.utils import timezone
 from portal import inbox
 from portal.auth.request_user import actor_of
 from runs.access.decisions import Permissions
+from runs.automation import schedule_listings
 from runs.governance import rule_changes
-from runs.models import BreakGlass, ChangeRequest, RunRequest, RunSpec, Verb
+from runs.models import BreakGlass, ChangeRequest, RunRequest, RunSpec, Schedule, Verb
 
 FEW = 8
 
@@ -27,6 +28,14 @@ def rules_waiting(request: HttpRequest) -> list[ChangeRequest]:
     waiting = ChangeRequest.objects.filter(visible, state=ChangeRequest.State.WAITING, expires_at__gt=timezone.now())
     waiting = waiting.exclude(pk__in=[change.pk for change in inbox.waiting_rules(request)])
     return list(waiting.select_related("rule_change").order_by("requested_at", "pk")[:FEW])
+
+
+def paused_schedules(permissions: Permissions) -> list[Schedule]:
+    """Return the schedules that the portal paused because their runs would be refused, the last ones first."""
+    paused = (
+        schedule_listings.visible_to(permissions).filter(state=Schedule.State.PAUSED).exclude(code=Schedule.BY_PERSON)
+    )
+    return list(paused.order_by("-changed_at", "pk")[:FEW])
 
 
 def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass]:

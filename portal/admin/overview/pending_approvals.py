@@ -34,7 +34,8 @@ FEW = 8
 MOST_DIFFERENCES, LONGEST_VALUE, MOST_MOVING = 4, 40, 2
 # Requirements that changed since the request are not looked up for each row: the launch asks for them.
 NOTHING = Requirements("", (), 0)
-WITHOUT_RUNS = (ChangeRequest.Kind.RULES, ChangeRequest.Kind.RETRY)
+BEFORE_RUNS = (ChangeRequest.Kind.RETRY, ChangeRequest.Kind.SCHEDULE)
+WITHOUT_RUNS = (ChangeRequest.Kind.RULES, *BEFORE_RUNS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
     # 2. Their rows, and what each is compared with.
     run_requests = first_runs([change.pk for change in first if change.kind not in WITHOUT_RUNS])
     compare = Comparison.of(run_requests.values(), permissions)
-    others = whole_retries([change.pk for change in first if change.kind == ChangeRequest.Kind.RETRY])
+    others = without_runs([change.pk for change in first if change.kind in BEFORE_RUNS])
     others |= {change.pk: change for change in rules}
     return PendingApprovals(
         [
@@ -125,7 +126,7 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
     )
 
 
-def whole_retries(keys: list[int]) -> dict[int, ChangeRequest]:
+def without_runs(keys: list[int]) -> dict[int, ChangeRequest]:
     if not keys:
         return {}
     names = Prefetch("specs", RunSpec.objects.only("change", "position", "deployment_name").order_by("position"))
@@ -181,11 +182,12 @@ class Comparison:
 
 
 def row_of_other(change: ChangeRequest) -> PendingRow:
-    """Return the row of a change of rules or of a retry: what it is about, decided on its page."""
+    """Return the row of a change of rules, a retry or a schedule: what it is about, decided on its page."""
     is_rules = change.kind == ChangeRequest.Kind.RULES
     title = "; ".join(change.rule_change.what) if is_rules else change.specs.all()[0].deployment_name
     url = reverse("admin:runs_changerequest_change", args=[change.pk])
-    return PendingRow(change, f"{title[:1].upper()}{title[1:]}" if is_rules else f"Retry of a run of {title}", url)
+    what = "Schedule of" if change.is_schedule else "Retry of a run of"
+    return PendingRow(change, f"{title[:1].upper()}{title[1:]}" if is_rules else f"{what} {title}", url)
 
 
 def row_of(row: Any, compare: Comparison) -> PendingRow:

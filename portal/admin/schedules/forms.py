@@ -1,0 +1,79 @@
+"""The form of a schedule: when its runs start, and how they are requested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from portal.admin.moment_field import MomentField
+from portal.admin.run_form.forms import INPUT, NOW, RunOptionsForm
+from runs.automation import schedule_checks, schedule_listings
+from runs.automation.schedule_times import LONGEST_TEXT
+from runs.errors import Refused
+from runs.governance.requirements import Requirements
+from runs.models import Schedule
+
+RULE_HELP = (
+    "Cron: 0 6 * * 1-5. Interval: 15m, 6h or 7d. Recurrence rule: FREQ=MONTHLY;BYDAY=1MO;BYHOUR=6. "
+    "In the time zone below."
+)
+# Code of a refusal -> the field that it is about; the others are about the rule.
+FIELDS = {"schedule.time_zone": "time_zone", "schedule.rule_type": "rule_type"}
+
+
+class ScheduleOptionsForm(RunOptionsForm):
+    """The options of a run that a schedule has too, and its own."""
+
+    name = forms.CharField(max_length=schedule_checks.MAX_NAME_LENGTH, widget=forms.TextInput(attrs=INPUT))
+    rule_type = forms.ChoiceField(
+        label="Type", choices=Schedule.RuleType.choices, initial="cron", widget=forms.RadioSelect
+    )
+    rule = forms.CharField(max_length=LONGEST_TEXT, widget=forms.TextInput(attrs=INPUT), help_text=RULE_HELP)
+    time_zone = forms.CharField(max_length=60, widget=forms.TextInput(attrs=INPUT), help_text="Such as Europe/Vienna.")
+    anchor = MomentField(
+        label="An interval counts from",
+        attrs=INPUT,
+        help_text="Blank: midnight of 1 January 2020 in the time zone above.",
+    )
+    valid_until = MomentField(label="Ends", attrs=INPUT)
+    catch_up = forms.ChoiceField(
+        label="Starts that were missed",
+        choices=Schedule.CatchUp.choices,
+        initial="none",
+        widget=forms.RadioSelect,
+        help_text="Because the portal was down when they were due.",
+    )
+
+    def __init__(self, rules: Requirements, data: Any = None, initial: Any = None) -> None:
+        super().__init__(rules, [NOW], data, initial, offers_override=False)
+        for name in ("start", "scheduled_for", "retries"):
+            self.fields.pop(name, None)
+        self.fields["valid_until"].required = True
+        self.fields["valid_until"].help_text = f"At most {schedule_checks.LONGEST.days} days from now. Renew it before."
+
+    def clean(self) -> dict[str, Any]:
+        values = super().clean() or self.cleaned_data
+        if self.errors.keys() & {"rule_type", "rule", "time_zone", "anchor"}:
+            return values
+        if values.get("rule_type") != Schedule.RuleType.INTERVAL:
+            values["anchor"] = None
+        try:
+            schedule_listings.preview(values["rule_type"], values["rule"], values["time_zone"], anchor=values["anchor"])
+        except Refused as refusal:
+            field = FIELDS.get(refusal.code, "rule")
+            self.add_error(field, forms.ValidationError(refusal.message, refusal.code))
+        if values.get("valid_until"):
+            try:
+                schedule_checks.require_end(values["valid_until"], timezone.now())
+            except Refused as refusal:
+                self.add_error("valid_until", forms.ValidationError(refusal.message, refusal.code))
+        return values
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What was chosen, as a draft holds it; only for a valid form."""
+        found = {name: value for name, value in self.cleaned_data.items() if name in self.fields}
+        behalf = found["on_behalf_of"]
+        return {**found, "on_behalf_of": behalf.pk if behalf else None}

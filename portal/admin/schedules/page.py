@@ -1,0 +1,74 @@
+"""Context of the page of a schedule, and of the panel with which its change request is decided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows import definition
+from portal.admin.requests import parameter_diff
+from portal.admin.schedules.form_page import address_of, can_schedule
+from portal.ui import schedule_labels, tables
+from runs.access.decisions import Permissions
+from runs.actors import Actor
+from runs.automation import schedule_listings
+from runs.models import RunRequest, Schedule, Verb
+from runs.requests import visibility
+
+# Runs that the page shows.
+LAST_RUNS = 20
+
+
+def context(schedule: Schedule, by: Actor, permissions: Permissions) -> dict[str, Any]:
+    """Build the template context; select with the schedule what `schedule_listings.visible_to` selects."""
+    deployment = schedule.deployment
+    is_own = by.is_same_person_as(schedule.change.requested_by_id)
+    may_manage = permissions.decide(Verb.SCHEDULE, deployment).allowed
+    is_active, is_paused = schedule.state == Schedule.State.ACTIVE, schedule.state == Schedule.State.PAUSED
+    requested = schedule.change.run_requests.select_related("run", "spec", "change").order_by("-pk")
+    return {
+        "schedule": schedule,
+        "deployment": deployment,
+        "rule": schedule_labels.rule_of(schedule),
+        "starts": schedule_labels.starts(schedule_listings.next_starts(schedule), schedule.time_zone),
+        "runs": tables.RequestTable(requested[:LAST_RUNS]),
+        "replacement": schedule.replacements.filter(state=Schedule.State.WAITING).order_by("pk").first(),
+        **values(schedule, permissions),
+        "may_pause": is_active and (is_own or may_manage or permissions.decide(Verb.PAUSE, deployment).allowed),
+        "may_resume": is_paused and may_manage,
+        "may_end": schedule.state != Schedule.State.ENDED and (is_own or may_manage),
+        "may_edit": schedule.is_live and can_schedule(permissions, deployment) and not deployment.deleted_upstream_at,
+        "edit_url": address_of(deployment, schedule),
+    }
+
+
+def values(schedule: Schedule, permissions: Permissions) -> dict[str, Any]:
+    """Return the parameters beside the defaults, for those who can view them."""
+    # One run of it, as it would be: the same decision, and the same display, as for a run.
+    run_request = RunRequest(change=schedule.change, spec=schedule.spec, deployment=schedule.deployment)
+    sees = visibility.can_view_parameters(permissions, run_request)
+    against = parameter_diff.columns(schedule.deployment, None, None)
+    shown, note = parameter_diff.masked_with_note(run_request) if sees else ({}, "")
+    return {
+        "sees_inputs": sees,
+        "against": against,
+        "rows": parameter_diff.rows(shown, schedule.deployment, against) if sees else [],
+        "parameters_note": note,
+    }
+
+
+def change_context(schedule: Schedule, permissions: Permissions) -> dict[str, Any]:
+    """Return what an approver has to look at: when it would start what, and what is different from the one before."""
+    before = schedule.replaces
+    preview = schedule_listings.preview(schedule.rule_type, schedule.rule, schedule.time_zone, anchor=schedule.anchor)
+    moments = [each for each in preview if each < schedule.valid_until]
+    redeployed = definition.changed_fields(before.spec.definition, schedule.spec.definition) if before else []
+    return {
+        "schedule": schedule,
+        "spec": schedule.spec,
+        "deployment": schedule.deployment,
+        "rule": schedule_labels.rule_of(schedule),
+        "rule_before": schedule_labels.rule_of(before) if before else "",
+        "redeployed": redeployed,
+        "starts": schedule_labels.starts(moments, schedule.time_zone),
+        **values(schedule, permissions),
+    }
