@@ -21,6 +21,7 @@ from portal.api import (
     request_routes,
     rule_routes,
     run_routes,
+    schedule_routes,
     standing_routes,
 )
 from portal.api.authentication import TokenAuth
@@ -40,6 +41,7 @@ ROUTERS = (
     request_routes.router,
     preset_routes.router,
     backfill_routes.router,
+    schedule_routes.router,
     run_routes.router,
     event_routes.router,
     rule_routes.router,

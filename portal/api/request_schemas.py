@@ -113,6 +113,7 @@ class ChangeRow(Row):
     at_once: int | None = Field(description="Of a backfill: how many of its runs are open at a time.")
     on_failure: str = Field(description="Of a backfill: stop or go_on.", examples=["stop"])
     progress: str = Field(description="Of a backfill: running, paused or stopped.", examples=["running"])
+    schedule: int | None = Field(description="Of a schedule: its number. Its runs are in the list of run requests.")
     specs: list[SpecPart] = Field(description="What would run; those that you can see.")
     requests: list[RequestRow] = Field(description="The runs; those that you can see.")
     approvals: list[ApprovalPart]
@@ -121,7 +122,7 @@ class ChangeRow(Row):
     @classmethod
     def of(cls, row: ChangeRequest, permissions: Permissions) -> ChangeRow:
         visible = [each for each in row.run_requests.all() if permissions.decide(Verb.SEE, each.deployment)]
-        by_spec = {each.spec.position: each for each in visible}
+        by_spec = {each.spec.position: each for each in [*visible, *planned(row)]}
         return cls(
             id=row.pk,
             kind=row.kind,
@@ -142,6 +143,7 @@ class ChangeRow(Row):
             at_once=row.pacing.get("at_once"),
             on_failure=row.pacing.get("on_failure", ""),
             progress=row.progress if row.kind == ChangeRequest.Kind.BACKFILL else "",
+            schedule=row.schedule.pk if row.is_schedule else None,
             specs=[spec_part(by_spec[position], permissions) for position in sorted(by_spec)],
             requests=[RequestRow.of(each) for each in visible],
             approvals=[ApprovalPart.of(each, row) for each in row.approvals.all()],
@@ -166,12 +168,22 @@ class InboxRow(ChangeRow):
     ) -> InboxRow:
         """Return a change request that waits; `last` finds the last approved request for the same deployment."""
         visible = [each for each in row.run_requests.all() if permissions.decide(Verb.SEE, each.deployment)]
+        visible += planned(row)
         return cls(
             **ChangeRow.of(row, permissions).model_dump(),
             risk=row.policy.get("risk", ""),
             changed=sorted({name for each in visible for name in changed_fields(each, last(each))}),
             not_pinned=sorted({name for each in visible for name in moving_parts(each)}),
         )
+
+
+def planned(row: ChangeRequest) -> list[RunRequest]:
+    """Return a run of a schedule as it will be; whoever sees the change request of a schedule sees its deployment."""
+    if not row.is_schedule:
+        return []
+    schedule = row.schedule
+    deployment = schedule.deployment
+    return [RunRequest(change=row, spec=schedule.spec, deployment=deployment, environment=deployment.environment)]
 
 
 def changed_fields(run_request: RunRequest, last: RunRequest | None) -> list[str]:

@@ -36,6 +36,7 @@ from .crm_deployments import CRMDeployments
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
+from .schedule_answers import Schedule, ScheduleDetail
 
 __all__ = [
     "Action",
@@ -68,6 +69,8 @@ __all__ = [
     "Run",
     "RunDetail",
     "RunRequest",
+    "Schedule",
+    "ScheduleDetail",
     "Standing",
     "StillRunning",
     "TokenRejected",

@@ -110,7 +110,10 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change request: what is approved. `digest` names exactly its content, `requests` are its runs."""
+    """A change request: what is approved. `digest` names exactly its content, `requests` are its runs.
+
+    Those of a `schedule`, which is its number, are many: they are listed by `requests(change=…)`.
+    """
 
     id: int
     kind: str
@@ -131,6 +134,7 @@ class Change:
     at_once: int | None
     on_failure: str
     progress: str
+    schedule: int | None
     specs: list[Spec]
     requests: list[RunRequest]
     approvals: list[Approval]

@@ -40,6 +40,7 @@ from .portal_api import Portal
 from .preset_commands import add_presets
 from .request_commands import add_requests
 from .rule_commands import add_rules
+from .schedule_commands import add_schedules
 from .terminal import Screen
 from .web_session import VERSION
 
@@ -93,7 +94,16 @@ def build_parser() -> CommandParser:
     )
     parser.add_argument("--version", action="version", version=f"portal_client {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=CommandParser)
-    for add in (add_login, add_catalog, add_pools, add_requests, add_presets, add_backfills, add_rules):
+    for add in (
+        add_login,
+        add_catalog,
+        add_pools,
+        add_requests,
+        add_presets,
+        add_backfills,
+        add_schedules,
+        add_rules,
+    ):
         add(commands)
     return parser
 

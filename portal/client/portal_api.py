@@ -30,6 +30,7 @@ from .answers import RunRequest as Request
 from .decoding import decode
 from .pool_answers import WorkPool, WorkPoolDetail
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
+from .schedule_answers import NextTimes, Schedule, ScheduleDetail
 from .web_session import WebSession, path
 
 PAGE = 200
@@ -296,6 +297,72 @@ class Portal:
     def delete_preset(self, number: int) -> Preset:
         """Delete a preset and return it as it was."""
         return decode(Preset, self._session.send("DELETE", path("presets", number), key=str(uuid4())).body)
+
+    # Schedules --------------------------------------------------------------------------------------------------------
+
+    def schedules(self, environment: str = "", **filters: Any) -> Iterator[Schedule]:
+        """List schedules of the portal by name; `filters` are those of the API: deployment, name, state, owner."""
+        return self._rows(Schedule, "/schedules", {"environment": environment, **filters})
+
+    def schedule(self, number: int) -> ScheduleDetail:
+        return self._get(ScheduleDetail, path("schedules", number))
+
+    def add_schedule(
+        self,
+        environment: str,
+        deployment: DeploymentReference,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        name: str,
+        rule_type: str,
+        rule: str,
+        valid_until: datetime,
+        time_zone: str = "UTC",
+        key: str = "",
+        **options: Any,
+    ) -> ScheduleDetail:
+        """Request a schedule: one approval is for all its runs until it ends.
+
+        `rule_type` is cron, interval or rrule. The options are those of the API: anchor, catch_up, reason, ticket,
+        tags, run_name, on_behalf_of, confirm. Sent twice with the same `key`, it is one request.
+        """
+        body = {
+            "environment": environment,
+            "deployment": lookups.deployment_name(deployment),
+            "parameters": dict(parameters or {}),
+            "name": name,
+            "rule_type": rule_type,
+            "rule": rule,
+            "time_zone": time_zone,
+            "valid_until": valid_until,
+            **options,
+        }
+        return self._post(ScheduleDetail, "/schedules", body, key=key)
+
+    def replace_schedule(self, number: int, *, valid_until: datetime, key: str = "", **changes: Any) -> ScheduleDetail:
+        """Request a schedule that replaces this one when it is approved; what is left out stays.
+
+        With a new end alone it is a renewal, by another person a change of its owner.
+        """
+        body = {"valid_until": valid_until, **changes}
+        return self._post(ScheduleDetail, path("schedules", number, "replace"), body, key=key)
+
+    def pause_schedule(self, number: int, reason: str = "", *, ticket: str = "") -> ScheduleDetail:
+        return self._post(ScheduleDetail, path("schedules", number, "pause"), {"reason": reason, "ticket": ticket})
+
+    def resume_schedule(self, number: int, reason: str = "", *, ticket: str = "") -> ScheduleDetail:
+        """Start runs again, from the next due time on."""
+        return self._post(ScheduleDetail, path("schedules", number, "resume"), {"reason": reason, "ticket": ticket})
+
+    def end_schedule(self, number: int, reason: str = "", *, ticket: str = "") -> ScheduleDetail:
+        return self._post(ScheduleDetail, path("schedules", number, "end"), {"reason": reason, "ticket": ticket})
+
+    def next_times(
+        self, rule_type: str, rule: str, time_zone: str = "UTC", *, anchor: datetime | None = None
+    ) -> NextTimes:
+        """Return the next ten times of a rule; nothing is requested."""
+        body = {"rule_type": rule_type, "rule": rule, "time_zone": time_zone, "anchor": anchor}
+        return self._post(NextTimes, "/schedules/next", body)
 
     # Runs -------------------------------------------------------------------------------------------------------------
 

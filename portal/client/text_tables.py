@@ -8,6 +8,7 @@ from typing import Any
 from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
 from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
+from .schedule_answers import Schedule
 
 type Column = tuple[str, Callable[[Any], object]]
 
@@ -101,6 +102,17 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("owner", lambda row: row.owner),
         ("shared", lambda row: row.is_shared),
         ("problems", lambda row: [each.field for each in row.problems]),
+    ],
+    Schedule: [
+        ("schedule", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("deployment", lambda row: row.deployment),
+        ("name", lambda row: row.name),
+        ("rule", lambda row: f"{row.rule} {row.time_zone}"),
+        ("state", lambda row: row.state),
+        ("next start", lambda row: row.next_due),
+        ("owner", lambda row: row.owner),
+        ("ends", lambda row: row.valid_until),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

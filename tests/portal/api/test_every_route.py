@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.db import transaction
+from django.utils import timezone
 
 from portal.api.api import api
 from runs.models import AuditEntry
@@ -151,6 +153,43 @@ ROUTES = [
         )
         for name, act in (("pause", "pause"), ("resume", "resume"), ("cancel the rest of", "cancel-rest"))
     ),
+    Route(
+        "post",
+        "/schedules",
+        "request a schedule, by page",
+        post(
+            "/schedules",
+            lambda there: {
+                "environment": there.slug,
+                "deployment": there.deployment.full_name,
+                "name": "nightly",
+                "rule_type": "cron",
+                "rule": "0 6 * * *",
+                "valid_until": (timezone.now() + timedelta(days=9)).isoformat(),
+                "reason": "r",
+            },
+        ),
+    ),
+    *(
+        Route(
+            "post",
+            f"/schedules/{{number}}/{act}",
+            f"{act} a schedule, by page",
+            lambda caller, there, act=act, subject=subject: caller.post(  # type: ignore[misc]
+                f"/schedules/{getattr(there, subject).pk}/{act}", {"reason": "r"}
+            ),
+        )
+        for act, subject in (("pause", "schedule"), ("resume", "paused_schedule"), ("end", "schedule"))
+    ),
+    Route(
+        "post",
+        "/schedules/{number}/replace",
+        "request a schedule, by page",
+        lambda caller, there: caller.post(
+            f"/schedules/{there.schedule.pk}/replace",
+            {"valid_until": (timezone.now() + timedelta(days=9)).isoformat(), "reason": "r"},
+        ),
+    ),
     Route("post", f"{RUN}/cancel", "cancel a run, by page", post(f"{RUN}/cancel")),
     *(
         Route(
@@ -190,6 +229,7 @@ ELSEWHERE = {
     ("post", "/grants/{number}/revoke"),
     ("post", "/why"),
     ("post", "/backfills/plan"),  # test_backfills
+    ("post", "/schedules/next"),  # test_schedules_api
     ("post", "/tokens/revoke"),
     ("post", "/job-tokens"),  # test_job_exchange
     ("delete", "/presets/{number}"),  # test_preset_routes: a token of an administrator is none
