@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backfill bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-run-page bench-viewers seed fmt lock clean
+  bench-backfill bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-run-page bench-schedules bench-viewers seed fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -144,6 +144,9 @@ bench-pipelines: $(INSTALLED)  ## measure the pipelines: time, memory, false ala
 
 bench-run-page: $(INSTALLED)  ## measure the page of a run: time and size by task runs
 	@$(PYTHON) -m benchmarks.run_page $(ARGS)
+
+bench-schedules: $(INSTALLED)  ## measure the clock of a thousand schedules
+	@$(PYTHON) -m benchmarks.schedules
 
 bench-viewers: $(INSTALLED)  ## measure a hundred people who have the list of runs open
 	@$(PYTHON) -m benchmarks.viewers $(ARGS)
