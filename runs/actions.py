@@ -12,13 +12,13 @@ from typing import Any
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from flows.models import Deployment
+from flows.models import Deployment, WorkPool, WorkQueue
 from runs import audit, queue
 from runs.actors import Actor
 from runs.cancel_steps import timed_out
 from runs.change_feed import publish
 from runs.models import Action, ChangeRequest, Freeze, Run
-from runs.models.action import CANCELS, ON_DEPLOYMENT, OPEN, RECOVERIES, RETRIES, Before, Kind, State
+from runs.models.action import CANCELS, LIMITS, OPEN, PAUSES, RECOVERIES, RETRIES, Before, Capacity, Kind, State
 
 # New state -> the states it can follow; anything else changes nothing. What is settled stays so. SENT can follow
 # itself: Prefect loses cancellations now and then, and a lost answer does not say whether it was done.
@@ -36,11 +36,17 @@ RECOVERED = {
     State.FAILED: "run.recovery_failed",
 }
 RETRIED = {State.DONE: "run.retried", State.OVERTAKEN: "run.outran_retry", State.FAILED: "run.retry_failed"}
+LIMITED = {
+    State.DONE: "limit.changed",
+    State.OVERTAKEN: "limit.outrun",
+    State.FAILED: "limit.failed",
+}
 RESULTS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(CANCELS, CANCELLED),
     **dict.fromkeys(RECOVERIES, RECOVERED),
     **dict.fromkeys(RETRIES, RETRIED),
-    **{kind: {} for kind in ON_DEPLOYMENT},
+    **dict.fromkeys(LIMITS, LIMITED),
+    **{kind: {} for kind in PAUSES},
 }
 
 
@@ -48,11 +54,16 @@ RESULTS: dict[Kind, dict[State, str]] = {
 UNCONFIRMED = "Prefect stopped waiting for a confirmation. The process may still be running."
 
 
+# What an action can be on -> its column
+COLUMNS: dict[type, str] = {Run: "run", Deployment: "deployment", WorkPool: "pool", WorkQueue: "queue"}
+
+
 def create(
     kind: Kind,
-    target: Run | Deployment,
+    target: Run | Capacity,
     *,
     before: Before,
+    wanted: Before | None = None,
     by_name: str,
     by: Actor | None = None,
     reason: str = "",
@@ -62,10 +73,11 @@ def create(
     change: ChangeRequest | None = None,
 ) -> Action:
     """Insert an action and queue it, in the current transaction: a task never runs for one that was rolled back."""
-    on: dict[str, Any] = {"run": target} if isinstance(target, Run) else {"deployment": target}
+    on: dict[str, Any] = {COLUMNS[type(target)]: target}
     action = Action.objects.create(
         kind=kind,
         before=before,
+        wanted=wanted or {},
         reason=sanitize(reason)[:1000],
         ticket=sanitize(ticket)[:100],
         requested_by=by.holder if by else None,
@@ -152,6 +164,8 @@ def describe_result(action: Action) -> dict[str, Any]:
     after = {"action": action.pk, "kind": action.kind}
     if action.run_id:
         after["state"] = action.target_run.state_type
+    if action.wanted:
+        after["wanted"] = action.wanted
     return after | ({"message": action.message} if action.message else {})
 
 

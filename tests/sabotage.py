@@ -63,6 +63,28 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
+    # Work pools and limits
+    Sabotage(
+        "every pool of an environment is shown to who sees one deployment in it",
+        ("tests/portal/admin/work_pools/test_work_pool_pages.py",),
+        "runs/work_pools.py",
+        "(Q(Exists(deployments.order_by())) | Q(environment__in=whole))",
+        "Q(environment__in=permissions.environments())",
+    ),
+    Sabotage(
+        "a higher limit in a protected environment takes effect at once",
+        ("tests/runs/governance/test_limits.py",),
+        "runs/governance/limits.py",
+        "    if not is_guarded(target.environment):\n        return",
+        "    if target.environment:\n        return",
+    ),
+    Sabotage(
+        "a limit that someone else has changed meanwhile is overwritten",
+        ("tests/runs/governance/test_limits.py",),
+        "runs/dispatch/capacity.py",
+        "if not action.sent_at and (moved := differing(target, action.before)):",
+        "if not action and (moved := differing(target, action.before)):",
+    ),
     # Backfills
     Sabotage(
         "a backfill asks for its verb without the values",

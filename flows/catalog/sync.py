@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from flows import definition as definitions
 from flows import job_variables, parameters
-from flows.catalog import definition_reader, health, work_pools
+from flows.catalog import definition_reader, health, pool_catalog
 from flows.catalog.same_server import require_own_server
 from flows.db_text import sanitize_json
 from flows.definition import Definition
@@ -105,7 +105,7 @@ def sync(environment: Environment, *, on_change: OnChange | None = None, since: 
             .exclude(prefect_id__in=seen)
             .update(deleted_upstream_at=now)
         )
-        work_pools.upsert(environment, pools, at=now)
+        pool_catalog.upsert(environment, pools, at=now)
         result = Sync(len(records), len(seen - known), int(deleted))
         health.record_sync(environment, str(result), at=now, is_whole=since is None)
         # Last: audit entries lock the end of the trail until the commit.
@@ -217,6 +217,8 @@ def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> d
         "work_queue_name": record.work_queue_name,
         "status": record.status,
         "concurrency_limit": record.concurrency_limit,
+        "collision_strategy": str(record.concurrency_options.get("collision_strategy") or "")[:20],
+        "shared_limit": record.shared_limit[:300],
         "version": record.version,
         "entrypoint": record.entrypoint,
         "job_variables": job_variables.mask(record.job_variables),

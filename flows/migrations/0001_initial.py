@@ -266,6 +266,22 @@ class Migration(migrations.Migration):
                 ("work_queue_name", models.CharField(blank=True, max_length=300, verbose_name="work queue")),
                 ("status", models.CharField(blank=True, max_length=20)),
                 ("concurrency_limit", models.IntegerField(null=True)),
+                (
+                    "collision_strategy",
+                    models.CharField(
+                        blank=True,
+                        help_text="What becomes of runs beyond the limit: ENQUEUE or CANCEL_NEW.",
+                        max_length=20,
+                    ),
+                ),
+                (
+                    "shared_limit",
+                    models.CharField(
+                        blank=True,
+                        help_text="Name of the global concurrency limit that it shares with others.",
+                        max_length=300,
+                    ),
+                ),
                 ("version", models.CharField(blank=True, max_length=300)),
                 ("entrypoint", models.CharField(blank=True, max_length=1000)),
                 (

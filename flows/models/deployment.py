@@ -33,6 +33,12 @@ class Deployment(models.Model):
     work_queue_name = models.CharField("work queue", max_length=300, blank=True)
     status = models.CharField(max_length=20, blank=True)
     concurrency_limit = models.IntegerField(null=True)
+    collision_strategy = models.CharField(
+        max_length=20, blank=True, help_text="What becomes of runs beyond the limit: ENQUEUE or CANCEL_NEW."
+    )
+    shared_limit = models.CharField(
+        max_length=300, blank=True, help_text="Name of the global concurrency limit that it shares with others."
+    )
     version = models.CharField(max_length=300, blank=True)
     entrypoint = models.CharField(max_length=1000, blank=True)
     job_variables = models.JSONField(default=dict, help_text="Without what may be secret: flows.job_variables.")

@@ -15,7 +15,7 @@ class CurrentManager[Row: models.Model](models.Manager[Row]):
 
 
 class WorkPool(models.Model):
-    """A work pool and its workers. `flows.catalog.work_pools` is the only code that writes it."""
+    """A work pool and its workers. `flows.catalog.pool_catalog` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="work_pools")
     prefect_id = models.UUIDField()
@@ -61,7 +61,7 @@ class WorkPool(models.Model):
 
 
 class WorkQueue(models.Model):
-    """A queue of a work pool. `flows.catalog.work_pools` is the only code that writes it."""
+    """A queue of a work pool. `flows.catalog.pool_catalog` is the only code that writes it."""
 
     pool = models.ForeignKey(WorkPool, models.CASCADE, related_name="queues")
     prefect_id = models.UUIDField()
@@ -88,3 +88,7 @@ class WorkQueue(models.Model):
 
     def __str__(self) -> str:
         return f"{self.pool}/{self.name}"
+
+    @property
+    def environment(self) -> Environment:
+        return self.pool.environment

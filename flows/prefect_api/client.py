@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 
 from flows import plain_text
-from flows.prefect_api import events, parsing, work_pools
+from flows.prefect_api import events, parsing, pool_calls
 from flows.prefect_api.pagination import ACTIVE, ENDED, LINES, PAGE, Paginator, chunks, utc
 from flows.prefect_api.parsing import Raw
 from flows.prefect_api.payload import check_payload, without_values
@@ -99,11 +99,11 @@ class PrefectClient:
 
     def work_pools(self) -> list[WorkPoolRecord]:
         """Return every work pool with its workers and queues: one call for each pool besides the lists."""
-        return work_pools.read_all(self._pages)
+        return pool_calls.read_all(self._pages)
 
     def work_pool(self, name: str) -> WorkPoolRecord:
         """Return one work pool, without its workers and queues; raise `NotFound` if Prefect no longer has it."""
-        raw = self._transport.read("GET", work_pools.pool_path(name), act=f"read work pool {name}")
+        raw = self._transport.read("GET", pool_calls.pool_path(name), act=f"read work pool {name}")
         if not isinstance(raw, dict):
             raise self._transport.not_prefect(200)
         return self._pages.record(parsing.work_pool, raw)
@@ -304,6 +304,24 @@ class PrefectClient:
         verb = "pause" if paused else "resume"
         path = f"/deployments/{deployment_id}/{verb}_deployment"
         self._transport.write(path, None, act=f"{verb} deployment {deployment_id}")
+
+    def update_work_pool(self, name: str, changes: Mapping[str, JSON]) -> None:
+        """Set `is_paused` or `concurrency_limit` of a work pool; what is not given stays."""
+        pool_calls.change(self._transport, name, changes)
+
+    def update_work_queue(self, pool: str, name: str, changes: Mapping[str, JSON]) -> None:
+        """Set `is_paused`, `concurrency_limit` or `priority` of a work queue; what is not given stays."""
+        pool_calls.change_queue(self._transport, pool, name, changes)
+
+    def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:
+        """Set the concurrency limit of a deployment, None for none, and all of its concurrency options.
+
+        Never of one that shares a global limit: Prefect would change that, or delete it, for all that use it.
+        """
+        # Without `schedules`, which would replace them all. Options that are left out of the object are reset.
+        body: JSON = {"concurrency_limit": limit, **({"concurrency_options": dict(options)} if options else {})}
+        act = f"set the concurrency limit of deployment {deployment_id}"
+        self._transport.write(f"/deployments/{deployment_id}", body, act=act, method="PATCH")
 
     def _flow_runs_of_chunk(self, ids: list[JSON]) -> list[Raw]:
         body: JSON = {"flow_runs": {"id": {"any_": ids}}, "limit": PAGE}

@@ -61,6 +61,8 @@ def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
         job_variables=_mapping(raw, "job_variables"),
         created_at=_moment(raw, "created"),
         updated_at=_moment(raw, "updated"),
+        concurrency_options=_mapping(raw, "concurrency_options"),
+        limit_name=_text(_mapping(raw, "global_concurrency_limit"), "name"),
     )
 
 

@@ -101,6 +101,15 @@ class DeploymentRecord:
     job_variables: dict[str, JSON] = field(repr=False)
     created_at: datetime | None
     updated_at: datetime | None
+    # As Prefect has them: a change of one sends the others back. Empty where no limit was ever set.
+    concurrency_options: dict[str, JSON] = field(default_factory=dict)
+    # Of the global concurrency limit that is its limit; several deployments can share one.
+    limit_name: str = ""
+
+    @property
+    def shared_limit(self) -> str:
+        """The name of its limit if it is not its own alone, else empty."""
+        return "" if self.limit_name in ("", f"deployment:{self.id}") else self.limit_name
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,13 +103,13 @@ class Transport:
             )
         return self._parse(response, act)
 
-    def write(self, path: str, body: JSON, *, act: str, hidden: Collection[str] = ()) -> JSON:
+    def write(self, path: str, body: JSON, *, act: str, hidden: Collection[str] = (), method: str = "POST") -> JSON:
         """Send a request once, without retries. Raise `Uncertain` if it may have been executed.
 
         No error repeats a value in `hidden`.
         """
         try:
-            response = self._send(self._writes, "POST", path, body)
+            response = self._send(self._writes, method, path, body)
         except _NOTHING_SENT as error:
             raise self._unreachable(act, error_messages.explain_error(error), " Nothing was sent.") from None
         except httpx.RequestError as error:

@@ -15,6 +15,7 @@ from portal.api import (
     event_routes,
     hook_routes,
     job_routes,
+    limit_routes,
     pool_routes,
     preset_routes,
     problems,
@@ -36,6 +37,8 @@ A request that acts takes an `Idempotency-Key`: sent again with the same key, it
 Errors are problem details (RFC 9457): `code` is for programs and stays, `detail` is for people.
 """
 ROUTERS = (
+    # Before the routes of deployments, which would take its end for the name of a deployment.
+    limit_routes.router,
     catalog_routes.router,
     pool_routes.router,
     request_routes.router,

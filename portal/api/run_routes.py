@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema, Status
 
 from portal.api import paging
-from portal.api.actions import ActionRow
+from portal.api.actions import ActionRow, Requested
 from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
@@ -20,6 +20,7 @@ from runs import listings, requests
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.models import Action, Run, Verb
+from runs.work_pools import WORK_POOLS
 
 router = Router(tags=["Runs"])
 RunFilters = paging.filters_of(listings.RUNS)
@@ -113,11 +114,6 @@ class Recovery(Schema):
     ticket: str = Field("", max_length=100)
 
 
-class Retried(Schema):
-    action: ActionRow | None = Field(description="The retry; null while it waits for approval.")
-    change: int | None = Field(description="Number of the change request that it needs; null if it needs none.")
-
-
 @router.post(f"{RUN}/cancel", response={202: ActionRow, **PROBLEMS}, summary="Cancel a run")
 @idempotent
 def cancel(request: HttpRequest, environment: str, run: UUID, payload: Cancellation) -> Status[ActionRow]:
@@ -141,20 +137,22 @@ def recover(request: HttpRequest, environment: str, run: UUID, payload: Recovery
     return Status(202, ActionRow.of(made))
 
 
-@router.post(f"{RUN}/retry", response={202: Retried, **PROBLEMS}, summary="Retry a failed run in place")
+@router.post(f"{RUN}/retry", response={202: Requested, **PROBLEMS}, summary="Retry a failed run in place")
 @idempotent
-def retry(request: HttpRequest, environment: str, run: UUID, payload: Retry) -> Status[Retried]:
+def retry(request: HttpRequest, environment: str, run: UUID, payload: Retry) -> Status[Requested]:
     by = actor_of(request)
     made = requests.retry(run_of(by, environment, run), by=by, reason=payload.reason, ticket=payload.ticket)
-    if isinstance(made, Action):
-        return Status(202, Retried(action=ActionRow.of(made), change=None))
-    return Status(202, Retried(action=None, change=made.pk))
+    return Status(202, Requested.of(made))
 
 
 @router.get("/actions/{number}", response={200: ActionRow, **PROBLEMS}, summary="Read what became of an action")
 def read_action(request: HttpRequest, number: int) -> ActionRow:
     by = actor_of(request)
-    visible = Q(run__in=listings.RUNS.rows(by).values("pk")) | Q(
-        deployment__in=listings.DEPLOYMENTS.rows(by).values("pk")
+    pools = WORK_POOLS.rows(by).values("pk")
+    visible = (
+        Q(run__in=listings.RUNS.rows(by).values("pk"))
+        | Q(deployment__in=listings.DEPLOYMENTS.rows(by).values("pk"))
+        | Q(pool__in=pools)
+        | Q(queue__pool__in=pools)
     )
     return ActionRow.of(one(Action.objects.filter(visible), "action", pk=number))

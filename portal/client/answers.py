@@ -265,7 +265,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A cancellation, recovery, retry, pause or resumption, which is carried out in the background."""
+    """A cancellation, recovery, retry, pause, resumption or limit, which is carried out in the background."""
 
     id: int
     kind: str
@@ -280,8 +280,8 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
-class Retried:
-    """The retry, or the number of the change request that has to be approved first."""
+class Requested:
+    """An action, or the number of the change request that has to be approved first."""
 
     action: Action | None
     change: int | None

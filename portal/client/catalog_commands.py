@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from itertools import islice
 
-from .answers import Action, Deployment, Environment, Run
+from .answers import Action, Deployment, Environment, Requested, Run
 from .command_parser import (
     DONE,
     REFUSED,
@@ -148,16 +148,21 @@ def recover(portal: Portal, options: Namespace, screen: Screen) -> int:
 
 def retry(portal: Portal, options: Namespace, screen: Screen) -> int:
     made = portal.retry(options.run, options.reason, ticket=options.ticket)
-    if made.action is not None:
-        return finish_action(portal, made.action, options, screen)
-    assert made.change is not None
-    return finish(portal, portal.change(made.change), options, screen)
+    return finish_request(portal, made, options, screen)
 
 
 def edit(portal: Portal, options: Namespace, screen: Screen) -> int:
     act = portal.pause if options.command == "pause" else portal.resume
     made = act(options.environment, options.name, options.reason, ticket=options.ticket)
     return finish_action(portal, made, options, screen)
+
+
+def finish_request(portal: Portal, made: Requested, options: Namespace, screen: Screen) -> int:
+    """Finish the action, or the change request that has to be approved first."""
+    if made.action is not None:
+        return finish_action(portal, made.action, options, screen)
+    assert made.change is not None
+    return finish(portal, portal.change(made.change), options, screen)
 
 
 def finish_action(portal: Portal, row: Action, options: Namespace, screen: Screen) -> int:

@@ -1,19 +1,79 @@
-"""Commands of work pools and their queues."""
+"""Commands of work pools and their queues, and of limits."""
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
+from typing import Any
 
-from .command_parser import DONE, REFUSED, Subparsers, add_command, add_environment
+from .catalog_commands import finish_request
+from .command_parser import (
+    DONE,
+    REFUSED,
+    CommandParser,
+    Subparsers,
+    add_command,
+    add_confirmation,
+    add_deployment,
+    add_environment,
+    add_reason,
+    add_wait,
+)
 from .pool_answers import WorkPool, WorkQueue
 from .portal_api import Portal
 from .terminal import Screen
+
+# A limit that the command does not name; None is no limit.
+STAYS = ...
+# What becomes of runs beyond the limit, as Prefect calls it
+BEYOND = {"wait": "ENQUEUE", "cancel": "CANCEL_NEW"}
 
 
 def add_pools(commands: Subparsers) -> None:
     parser = add_command(commands, "pools", pools, "List work pools, or show the queues of one")
     parser.add_argument("name", nargs="?", default="", metavar="NAME", help="show this one; needs -e")
     add_environment(parser)
+
+    for name, what in (("pause-pool", "Pause a work pool or queue"), ("resume-pool", "Resume a work pool or queue")):
+        parser = add_command(commands, name, pause, what)
+        add_pool(parser)
+        finish_parser(parser, is_confirmed=name == "resume-pool")
+
+    parser = add_command(commands, "limit-pool", limit_pool, "Change the limit of a work pool or queue")
+    add_pool(parser)
+    add_limit(parser)
+    parser.add_argument("--priority", type=int, metavar="N", help="of a queue: 1 is taken first")
+    finish_parser(parser)
+
+    parser = add_command(commands, "limit", limit, "Change the concurrency limit of a deployment")
+    add_deployment(parser)
+    add_limit(parser)
+    parser.add_argument("--beyond", choices=tuple(BEYOND), help="what becomes of runs beyond the limit")
+    finish_parser(parser)
+
+
+def add_pool(parser: CommandParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the work pool")
+    parser.add_argument("--queue", default="", metavar="NAME", help="a queue of it, not all of it")
+    add_environment(parser, is_required=True)
+
+
+def add_limit(parser: CommandParser) -> None:
+    parser.add_argument("--limit", type=limit_or_none, default=STAYS, metavar="N", help="runs at a time, or “none”")
+
+
+def finish_parser(parser: CommandParser, *, is_confirmed: bool = True) -> None:
+    add_reason(parser)
+    if is_confirmed:
+        add_confirmation(parser, "name of the protected environment, for more runs than before")
+    add_wait(parser, "Prefect confirms it")
+
+
+def limit_or_none(text: str) -> int | None:
+    if text == "none":
+        return None
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"{text} is neither a number nor “none”")
+    return int(text)
 
 
 def pools(portal: Portal, options: Namespace, screen: Screen) -> int:
@@ -33,3 +93,31 @@ def pools(portal: Portal, options: Namespace, screen: Screen) -> int:
     screen.say(f"{pool.name} ({pool.type}): {state}, {limit}.")
     screen.print_rows(WorkQueue, pool.queues, empty="It has no queue.")
     return DONE
+
+
+def pause(portal: Portal, options: Namespace, screen: Screen) -> int:
+    consent = {"queue": options.queue, "ticket": options.ticket}
+    if options.command == "pause-pool":
+        made = portal.pause_pool(options.environment, options.name, options.reason, **consent)
+    else:
+        made = portal.resume_pool(options.environment, options.name, options.reason, confirm=options.confirm, **consent)
+    return finish_request(portal, made, options, screen)
+
+
+def limit_pool(portal: Portal, options: Namespace, screen: Screen) -> int:
+    wanted = chosen_limits(options, priority=options.priority)
+    made = portal.limit_pool(options.environment, options.name, options.reason, queue=options.queue, **wanted)
+    return finish_request(portal, made, options, screen)
+
+
+def limit(portal: Portal, options: Namespace, screen: Screen) -> int:
+    wanted = chosen_limits(options, collision_strategy=BEYOND.get(options.beyond))
+    made = portal.limit(options.environment, options.name, options.reason, **wanted)
+    return finish_request(portal, made, options, screen)
+
+
+def chosen_limits(options: Namespace, **others: Any) -> dict[str, Any]:
+    """Return what the command names; what it leaves out stays as it is."""
+    limits = {} if options.limit is STAYS else {"concurrency_limit": options.limit}
+    named = {name: value for name, value in others.items() if value is not None}
+    return {**limits, **named, "ticket": options.ticket, "confirm": options.confirm}

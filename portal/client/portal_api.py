@@ -22,7 +22,7 @@ from .answers import (
     InboxChange,
     LogLine,
     Preset,
-    Retried,
+    Requested,
     Run,
     RunDetail,
 )
@@ -115,6 +115,39 @@ class Portal:
     def work_pool(self, environment: str, name: str) -> WorkPoolDetail:
         """Return a work pool with its queues, and the numbers of runs that wait and go on in them."""
         return self._get(WorkPoolDetail, path("environments", environment, "work-pools", name))
+
+    def pause_pool(
+        self, environment: str, name: str, reason: str = "", *, queue: str = "", ticket: str = ""
+    ) -> Requested:
+        """Pause a work pool, or one of its queues: workers pick up no more of its runs."""
+        body = {"reason": reason, "ticket": ticket}
+        return self._post(Requested, f"{pool_path(environment, name, queue)}/pause", body)
+
+    def resume_pool(
+        self, environment: str, name: str, reason: str = "", *, queue: str = "", ticket: str = "", confirm: str = ""
+    ) -> Requested:
+        """Resume a work pool or queue; `confirm` is the name of a protected environment, where it needs an approval."""
+        body = {"reason": reason, "ticket": ticket, "confirm": confirm}
+        return self._post(Requested, f"{pool_path(environment, name, queue)}/resume", body)
+
+    def limit_pool(
+        self, environment: str, name: str, reason: str = "", *, queue: str = "", **options: Any
+    ) -> Requested:
+        """Change `concurrency_limit` of a work pool, or that and `priority` of a queue; None is no limit.
+
+        The other options are those of the API: ticket, confirm.
+        """
+        found, body = pool_path(environment, name, queue), {"reason": reason, **options}
+        return decode(Requested, self._session.send("PATCH", found, body=body, key=str(uuid4())).body)
+
+    def limit(self, environment: str, deployment: DeploymentReference, reason: str = "", **options: Any) -> Requested:
+        """Change `concurrency_limit` of a deployment, None for none, or `collision_strategy`: ENQUEUE or CANCEL_NEW.
+
+        The other options are those of the API: ticket, confirm.
+        """
+        name = lookups.deployment_path(deployment)
+        found = path("environments", environment, "deployments", name, "limits")
+        return self._post(Requested, found, {"reason": reason, **options})
 
     # Requests ---------------------------------------------------------------------------------------------------------
 
@@ -395,8 +428,8 @@ class Portal:
         body = {"kind": kind, "reason": reason, "ticket": ticket}
         return self._post(Action, f"{self._run_path(run)}/recover", body)
 
-    def retry(self, run: RunReference, reason: str = "", *, ticket: str = "") -> Retried:
-        return self._post(Retried, f"{self._run_path(run)}/retry", {"reason": reason, "ticket": ticket})
+    def retry(self, run: RunReference, reason: str = "", *, ticket: str = "") -> Requested:
+        return self._post(Requested, f"{self._run_path(run)}/retry", {"reason": reason, "ticket": ticket})
 
     def action(self, number: int) -> Action:
         return self._get(Action, path("actions", number))
@@ -514,3 +547,7 @@ def outline(
         "vary": {name: values if isinstance(values, str) else list(values) for name, values in vary.items()},
         "parameters": dict(parameters or {}),
     }
+
+
+def pool_path(environment: str, name: str, queue: str) -> str:
+    return path("environments", environment, "work-pools", name, *(("queues", queue) if queue else ()))

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection, models, transaction
 
 from flows.db_text import sanitize, strip_control
-from flows.models import Deployment
+from flows.models import Deployment, WorkPool, WorkQueue
 from flows.parameters import Invalid
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
@@ -164,7 +164,7 @@ def describe(this: Act) -> tuple[str, str, str, str]:
     if subject is None:
         return this.subject_kind, this.subject_id, this.subject_name, this.environment
     environment = this.environment
-    if isinstance(subject, Deployment | Run | RunRequest | ChangeRequest) and not environment:
+    if isinstance(subject, Deployment | WorkPool | WorkQueue | Run | RunRequest | ChangeRequest) and not environment:
         # A change of rules can concern several.
         environment = subject.environment.slug if subject.environment else ""
     return (

@@ -9,22 +9,25 @@ from django.utils import timezone
 from flows.prefect_api.records import NotFound, PrefectError, Rejected
 from runs import actions
 from runs.dispatch.cancel_run import cancel_run
+from runs.dispatch.capacity import change_capacity
 from runs.dispatch.leases import backoff, record_attempt, take_lease
-from runs.dispatch.pause import pause_or_resume
 from runs.dispatch.recover_run import recover_run
 from runs.errors import Refused
 from runs.models import Action
-from runs.models.action import CANCELS, ON_DEPLOYMENT, RECOVERIES, RETRIES, Kind, State
+from runs.models.action import CANCELS, LIMITS, PAUSES, RECOVERIES, RETRIES, Kind, State
 
 # Each sends the action, or checks on one that was sent, and settles it if the result is known. May raise `Refused` and
 # `PrefectError`.
 HANDLERS: dict[Kind, Callable[[Action], None]] = {
     **dict.fromkeys(CANCELS, cancel_run),
     **dict.fromkeys([*RECOVERIES, *RETRIES], recover_run),
-    **dict.fromkeys(ON_DEPLOYMENT, pause_or_resume),
+    **dict.fromkeys([*PAUSES, *LIMITS], change_capacity),
 }
 # What a handler reads of other tables, in one query.
-RELATED = ("run__environment__server", "deployment__environment__server")
+RELATED = (
+    *("run__environment__server", "deployment__environment__server"),
+    *("pool__environment__server", "queue__pool__environment__server"),
+)
 
 
 def carry_out(action: Action) -> None:

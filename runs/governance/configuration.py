@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import connection, models
+from django.db.models import Q
 
 from flows import encryption, server_identity
 from flows.models import Alias, Deployment, Environment, Server
@@ -15,7 +16,7 @@ from runs.errors import Refused
 from runs.governance import loosening_gate, rule_changes
 from runs.governance.loosening import Loosening, loosened
 from runs.governance.rule_changes import Proposal
-from runs.models import ChangeRequest, RunEvent
+from runs.models import Action, ChangeRequest, RunEvent
 
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
@@ -252,6 +253,8 @@ def delete_environment(environment: Environment, *, by: Actor) -> None:
 def why_not_delete(environment: Environment) -> str:
     """Return why an environment cannot be deleted, as a sentence; empty when it can."""
     left = [name for related, name in HISTORY.items() if getattr(environment, related).exists()]
+    if Action.objects.filter(Q(pool__environment=environment) | Q(queue__pool__environment=environment)).exists():
+        left.append("changes of work pools")
     if not left:
         return ""
     return (

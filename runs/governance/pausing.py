@@ -11,7 +11,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
 from runs.models import Action, Freeze, Verb
-from runs.models.action import ON_DEPLOYMENT, OPEN, Kind, State
+from runs.models.action import OPEN, PAUSES, Kind, State
 
 # Kind -> the verb of its audit entry.
 VERBS = {Kind.PAUSE: "deployment.pause", Kind.RESUME: "deployment.resume"}
@@ -55,7 +55,7 @@ def pause_for_freeze(freeze: Freeze) -> int:
 
     Prefect starts the runs of its schedules without asking the portal. Pausing also deletes the runs it has planned.
     """
-    pending = Action.objects.filter(deployment=OuterRef("pk"), kind__in=ON_DEPLOYMENT, state__in=OPEN)
+    pending = Action.objects.filter(deployment=OuterRef("pk"), kind__in=PAUSES, state__in=OPEN)
     # Runs every minute while frozen, so it skips deployments for which something is requested already.
     unpaused = Deployment.objects.filter(
         ~Exists(pending),
@@ -79,7 +79,7 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
     unsettled = list(pauses.filter(state__in=OPEN).select_for_update(of=["self"]).order_by("pk"))
     # 2. Only where the freeze's action is the last one: a later one is a person's decision. One that was sent may have
     # reached Prefect although its result is unknown: resume it too.
-    latest = Action.objects.filter(deployment=OuterRef("deployment"), kind__in=ON_DEPLOYMENT).order_by("-pk")
+    latest = Action.objects.filter(deployment=OuterRef("deployment"), kind__in=PAUSES).order_by("-pk")
     was_sent = Q(state=State.DONE) | Q(state__in=OPEN, sent_at__isnull=False)
     held = list(pauses.filter(was_sent, pk=Subquery(latest.values("pk")[:1])).select_related("deployment"))
     for each in unsettled:

@@ -9,9 +9,9 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.db import models
 
-from flows.models import Environment, Server
+from flows.models import Deployment, Environment, Server, WorkPool, WorkQueue
 from runs.actors import Actor, Channel
-from runs.governance import accounts, configuration, freezes, grants, policies, service_accounts
+from runs.governance import accounts, configuration, freezes, grants, limits, policies, service_accounts
 from runs.governance.rule_changes import moved, secrets_of
 from runs.models import ChangeRequest, Freeze, Grant, Policy, RuleChange, ServiceAccount, Window
 
@@ -131,6 +131,20 @@ def change_service_account(rules: RuleChange, consent: Consent) -> None:
     service_accounts.change(account, owner=owner, purpose=after["purpose"], is_active=after["is_active"], **consent)
 
 
+def set_limits(model: type[Deployment | WorkPool | WorkQueue]) -> Callable[[RuleChange, Consent], None]:
+    def apply(rules: RuleChange, consent: Consent) -> None:
+        limits.set_limits(stored(model, rules), rules.after, **consent, ticket=rules.change.ticket)
+
+    return apply
+
+
+def resume(model: type[WorkPool | WorkQueue]) -> Callable[[RuleChange, Consent], None]:
+    def apply(rules: RuleChange, consent: Consent) -> None:
+        limits.resume(stored(model, rules), **consent, ticket=rules.change.ticket)
+
+    return apply
+
+
 # The verb of the audit entry -> the service that is called again.
 APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "environment.create": save_environment,
@@ -147,4 +161,9 @@ APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "person.change": save_person,
     "person.password": set_password,
     "service_account.change": change_service_account,
+    "deployment.limit": set_limits(Deployment),
+    "pool.limit": set_limits(WorkPool),
+    "queue.limit": set_limits(WorkQueue),
+    "pool.resume": resume(WorkPool),
+    "queue.resume": resume(WorkQueue),
 }

@@ -723,6 +723,7 @@ class Migration(migrations.Migration):
                             ("retry", "Retry"),
                             ("pause", "Pause"),
                             ("resume", "Resume"),
+                            ("limit", "Change limits"),
                         ],
                         max_length=10,
                     ),
@@ -730,6 +731,10 @@ class Migration(migrations.Migration):
                 (
                     "before",
                     models.JSONField(default=dict, help_text="What the target was when the action was decided."),
+                ),
+                (
+                    "wanted",
+                    models.JSONField(default=dict, help_text="What a work pool, a queue or a limit is to be set to."),
                 ),
                 (
                     "state",
@@ -775,6 +780,8 @@ class Migration(migrations.Migration):
                     "deployment",
                     models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="actions"),
                 ),
+                ("pool", models.ForeignKey("flows.workpool", models.PROTECT, null=True, related_name="actions")),
+                ("queue", models.ForeignKey("flows.workqueue", models.PROTECT, null=True, related_name="actions")),
                 (
                     "freeze",
                     models.ForeignKey(
@@ -803,12 +810,25 @@ class Migration(migrations.Migration):
                             models.Q(
                                 ("deployment__isnull", True),
                                 ("kind__in", ["cancel", "force", "put back", "fail", "retry"]),
+                                ("pool__isnull", True),
+                                ("queue__isnull", True),
                                 ("run__isnull", False),
                             ),
                             models.Q(
-                                ("deployment__isnull", False),
-                                ("kind__in", ["pause", "resume"]),
+                                ("kind__in", ["pause", "resume", "limit"]),
                                 ("run__isnull", True),
+                                models.Q(
+                                    models.Q(
+                                        ("deployment__isnull", False), ("pool__isnull", True), ("queue__isnull", True)
+                                    ),
+                                    models.Q(
+                                        ("deployment__isnull", True), ("pool__isnull", False), ("queue__isnull", True)
+                                    ),
+                                    models.Q(
+                                        ("deployment__isnull", True), ("pool__isnull", True), ("queue__isnull", False)
+                                    ),
+                                    _connector="OR",
+                                ),
                             ),
                             _connector="OR",
                         ),
@@ -828,6 +848,21 @@ class Migration(migrations.Migration):
                         condition=models.Q(("kind__in", ["retry"]), ("state__in", ["wanted", "sent"])),
                         fields=("run",),
                         name="unique_open_retry_per_run",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind__in", ["limit"]), ("state__in", ["wanted", "sent"])),
+                        fields=("deployment",),
+                        name="unique_open_limit_per_deployment",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind__in", ["limit"]), ("state__in", ["wanted", "sent"])),
+                        fields=("pool",),
+                        name="unique_open_limit_per_pool",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind__in", ["limit"]), ("state__in", ["wanted", "sent"])),
+                        fields=("queue",),
+                        name="unique_open_limit_per_queue",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("is_automatic", True), ("kind__in", ["put back", "fail"])),

@@ -1,4 +1,4 @@
-"""Actions on what exists in Prefect: cancel a run, recover it, pause the schedules of a deployment."""
+"""Actions on what exists in Prefect: cancel a run, recover it, pause a deployment or work pool, change a limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from flows.models import Deployment
+from flows.models import Deployment, WorkPool, WorkQueue
 from runs.models.run import Run
 
 
@@ -21,6 +21,7 @@ class Kind(models.TextChoices):
     RETRY = "retry", "Retry"
     PAUSE = "pause", "Pause"
     RESUME = "resume", "Resume"
+    LIMIT = "limit", "Change limits"
 
 
 class State(models.TextChoices):
@@ -38,7 +39,11 @@ CANCELS = (Kind.CANCEL, Kind.FORCE)
 RECOVERIES = (Kind.PUT_BACK, Kind.FAIL)
 RETRIES = (Kind.RETRY,)
 ON_RUN = (*CANCELS, *RECOVERIES, *RETRIES)
-ON_DEPLOYMENT = (Kind.PAUSE, Kind.RESUME)
+# Of the schedules of a deployment, or of the work of a pool or queue.
+PAUSES = (Kind.PAUSE, Kind.RESUME)
+LIMITS = (Kind.LIMIT,)
+# On a deployment, a work pool or a work queue.
+ON_CAPACITY = (*PAUSES, *LIMITS)
 # Not settled yet: sent is not enough, what Prefect has afterwards decides.
 OPEN = (State.WANTED, State.SENT)
 # Where a state has another name than its own.
@@ -52,7 +57,7 @@ RECOVERY_LABELS = {State.OVERTAKEN: "The run moved first", State.FAILED: "Not do
 LABELS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(CANCELS, CANCEL_LABELS),
     **dict.fromkeys([*RECOVERIES, *RETRIES], RECOVERY_LABELS),
-    **{kind: {} for kind in ON_DEPLOYMENT},
+    **{kind: {State.OVERTAKEN: "Changed by someone else first", State.FAILED: "Not done"} for kind in ON_CAPACITY},
 }
 COLOURS: dict[State, str] = {
     State.WANTED: "amber",
@@ -65,10 +70,14 @@ COLOURS: dict[State, str] = {
 NAMES: dict[Kind, str] = {
     **dict.fromkeys(CANCELS, "Cancel {}"),
     **{kind: f"{kind.label}: {{}}" for kind in (*RECOVERIES, *RETRIES)},
-    **{kind: f"{kind.label} {{}}" for kind in ON_DEPLOYMENT},
+    **{kind: f"{kind.label} {{}}" for kind in PAUSES},
+    **{kind: f"{kind.label} of {{}}" for kind in LIMITS},
 }
 # How Prefect's own pages name what a recovery or a retry did.
 MARKS = {Kind.PUT_BACK: "Put back", Kind.FAIL: "Marked as failed", Kind.RETRY: "Retried"}
+
+
+type Capacity = Deployment | WorkPool | WorkQueue
 
 
 class Before(TypedDict, total=False):
@@ -78,10 +87,13 @@ class Before(TypedDict, total=False):
     state: str
     stalled: str
     is_paused: bool
+    concurrency_limit: int | None
+    collision_strategy: str
+    priority: int
 
 
 class Action(models.Model):
-    """One act on a run or a deployment in Prefect, and its result.
+    """One act on a run, a deployment, a work pool or a work queue in Prefect, and its result.
 
     `runs.actions` is the only code that creates and moves it; `runs.dispatch` carries it out.
     """
@@ -89,8 +101,12 @@ class Action(models.Model):
     kind = models.CharField(max_length=10, choices=Kind)
     run = models.ForeignKey(Run, models.PROTECT, null=True, related_name="actions")
     deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="actions")
-    # Compared with what Prefect has just before a recovery is sent: a run that has moved is left alone.
+    pool = models.ForeignKey(WorkPool, models.PROTECT, null=True, related_name="actions")
+    queue = models.ForeignKey(WorkQueue, models.PROTECT, null=True, related_name="actions")
+    # Compared with what Prefect has just before it is sent: a run that has moved, or a limit that someone else has
+    # changed, is left alone.
     before = models.JSONField(default=dict, help_text="What the target was when the action was decided.")
+    wanted = models.JSONField(default=dict, help_text="What a work pool, a queue or a limit is to be set to.")
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     reason = models.CharField(max_length=1000, blank=True)
     ticket = models.CharField(max_length=100, blank=True)
@@ -131,8 +147,19 @@ class Action(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind__in=[*ON_RUN], run__isnull=False, deployment__isnull=True)
-                | Q(kind__in=[*ON_DEPLOYMENT], run__isnull=True, deployment__isnull=False),
+                condition=Q(
+                    kind__in=[*ON_RUN],
+                    run__isnull=False,
+                    deployment__isnull=True,
+                    pool__isnull=True,
+                    queue__isnull=True,
+                )
+                | Q(kind__in=[*ON_CAPACITY], run__isnull=True)
+                & (
+                    Q(deployment__isnull=False, pool__isnull=True, queue__isnull=True)
+                    | Q(deployment__isnull=True, pool__isnull=False, queue__isnull=True)
+                    | Q(deployment__isnull=True, pool__isnull=True, queue__isnull=False)
+                ),
                 name="action_has_its_target",
             ),
             # The row lock on the run prevents these; the constraints hold it for code that forgets the lock.
@@ -151,6 +178,15 @@ class Action(models.Model):
                 condition=Q(kind__in=[*RETRIES], state__in=[*OPEN]),
                 name="unique_open_retry_per_run",
             ),
+            # Of two changes of one limit the second would be compared with what the first is about to change.
+            *(
+                models.UniqueConstraint(
+                    fields=[column],
+                    condition=Q(kind__in=[*LIMITS], state__in=[*OPEN]),
+                    name=f"unique_open_limit_per_{column}",
+                )
+                for column in ("deployment", "pool", "queue")
+            ),
             models.UniqueConstraint(
                 fields=["run"],
                 condition=Q(kind__in=[*RECOVERIES], is_automatic=True),
@@ -162,8 +198,13 @@ class Action(models.Model):
         return f"{NAMES[Kind(self.kind)].format(self.target)} ({self.state_label})"
 
     @property
-    def target(self) -> Run | Deployment:
-        return self.target_run if self.run_id else self.target_deployment
+    def target(self) -> Run | Capacity:
+        return self.target_run if self.run_id else self.target_capacity
+
+    @property
+    def target_capacity(self) -> Capacity:
+        """The deployment, work pool or work queue."""
+        return self.pool or self.queue or self.target_deployment
 
     @property
     def target_run(self) -> Run:

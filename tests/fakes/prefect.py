@@ -16,6 +16,7 @@ from flows import plain_text
 from flows.prefect_api.client import PrefectClient, start_order
 from flows.prefect_api.error_messages import explain_response
 from flows.prefect_api.payload import check_payload
+from flows.prefect_api.pool_calls import POOL_COLUMNS, QUEUE_COLUMNS, require_allowed
 from flows.prefect_api.records import (
     JSON,
     ArtifactRecord,
@@ -63,6 +64,8 @@ class FakePrefect(PrefectClient):
         self.never_stored: set[str] = set()
         # As under load: silently.
         self.loses_events = False
+        # Whether it answers a change of a limit as if it had made it, and does not.
+        self.ignores_changes = False
         self._clock = now
         self._last = datetime.min.replace(tzinfo=UTC)
         self._deployments: dict[UUID, DeploymentRecord] = {}
@@ -453,7 +456,42 @@ class FakePrefect(PrefectClient):
             runs = self._runs.values()
             self._remove_planned(run for run in runs if run.deployment_id == deployment_id and run.auto_scheduled)
 
+    def update_work_pool(self, name: str, changes: Mapping[str, JSON]) -> None:
+        self._call("update_work_pool", name=name, changes=dict(changes))
+        require_allowed(changes, POOL_COLUMNS)
+        pool = self._known_pool(name)
+        self._pools[name] = replace(pool, **({} if self.ignores_changes else changes))  # type: ignore[arg-type]
+
+    def update_work_queue(self, pool: str, name: str, changes: Mapping[str, JSON]) -> None:
+        self._call("update_work_queue", pool=pool, name=name, changes=dict(changes))
+        require_allowed(changes, QUEUE_COLUMNS)
+        found = self._known_pool(pool)
+        if name not in {each.name for each in found.queues}:
+            raise NotFound(f"{WHERE} has no queue {name}.", code="object.not_found", status=404)
+        queues = [
+            replace(each, **changes) if each.name == name and not self.ignores_changes else each  # type: ignore[arg-type]
+            for each in found.queues
+        ]
+        self._pools[pool] = replace(found, queues=tuple(queues))
+
+    def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:
+        self._call("set_deployment_limit", deployment_id=deployment_id, limit=limit, options=dict(options))
+        record = self._known_deployment(deployment_id)
+        if self.ignores_changes:
+            return
+        self.change_deployment(
+            deployment_id,
+            concurrency_limit=limit,
+            concurrency_options=dict(options) or record.concurrency_options,
+            limit_name="" if limit is None else f"deployment:{deployment_id}",
+        )
+
     # Helpers
+
+    def _known_pool(self, name: str) -> WorkPoolRecord:
+        if name not in self._pools:
+            raise NotFound(f"{WHERE} has no work pool {name}.", code="object.not_found", status=404)
+        return self._pools[name]
 
     def _call(self, method: str, **arguments: Any) -> None:
         self._note(method, **arguments)

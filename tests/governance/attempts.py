@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Alias, Deployment, Environment
+from flows.models import Alias, Deployment, Environment, WorkPool, WorkQueue
 from portal.auth.password_reset import path_of_link
 from portal.models import SavedView
 from runs.models import (
@@ -64,6 +64,10 @@ class Site:
     schedule: Schedule
     paused_schedule: Schedule
     paused: Deployment
+    pool: WorkPool
+    queue: WorkQueue
+    paused_pool: WorkPool
+    paused_queue: WorkQueue
     alias: Alias
     grant: Grant
     person: User
@@ -111,6 +115,17 @@ def press(route: str, subject: str = "", /, **data: Any) -> Knock:
     def knock(visitor: Visitor, site: Site) -> Any:
         args = [getattr(site, subject).pk] if subject else []
         return visitor.client.post(reverse(f"admin:{route}", args=args), filled(data, site))
+
+    return knock
+
+
+def press_queue(route: str, subject: str, /, **data: Any) -> Knock:
+    """A button of a work queue, on the page of its pool."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        queue = getattr(site, subject)
+        address = reverse(f"admin:{route}", args=[queue.pool_id, queue.pk])
+        return visitor.client.post(address, filled(data, site))
 
     return knock
 

@@ -33,6 +33,7 @@ from tests.governance.attempts import (
     order,
     press,
     press_own,
+    press_queue,
     remove_own_address,
     request_link,
     run_id,
@@ -169,6 +170,34 @@ DOORS: dict[str, Door] = {
     ),
     "resume a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/resume/", press("flows_deployment_resume", "paused", reason="r")
+    ),
+    "change the limit of a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/limits/",
+        press("flows_deployment_limits", "deployment", concurrency_limit="5", reason="r", confirm=slug),
+    ),
+    "pause a work pool, by page": Door(
+        "admin/flows/workpool/<int:pk>/pause/", press("flows_workpool_pause", "pool", reason="r")
+    ),
+    "resume a work pool, by page": Door(
+        "admin/flows/workpool/<int:pk>/resume/", press("flows_workpool_resume", "paused_pool", reason="r", confirm=slug)
+    ),
+    "change the limit of a work pool, by page": Door(
+        "admin/flows/workpool/<int:pk>/limits/",
+        press("flows_workpool_limits", "pool", concurrency_limit="9", reason="r", confirm=slug),
+    ),
+    "pause a work queue, by page": Door(
+        "admin/flows/workpool/<int:pk>/queues/<int:queue>/pause/",
+        press_queue("flows_workpool_pause_queue", "queue", reason="r"),
+    ),
+    "resume a work queue, by page": Door(
+        "admin/flows/workpool/<int:pk>/queues/<int:queue>/resume/",
+        press_queue("flows_workpool_resume_queue", "paused_queue", reason="r", confirm=slug),
+    ),
+    "change the limit of a work queue, by page": Door(
+        "admin/flows/workpool/<int:pk>/queues/<int:queue>/limits/",
+        press_queue(
+            "flows_workpool_limit_queue", "queue", concurrency_limit="9", priority="1", reason="r", confirm=slug
+        ),
     ),
     "cancel a run, by page": Door("admin/runs/run/<int:pk>/cancel/", press("runs_run_cancel", "run", reason="r")),
     "refresh a run, by page": Door("admin/runs/run/<int:pk>/refresh/", press("runs_run_refresh", "run")),

@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Alias, Deployment, Environment
+from flows.models import Alias, Deployment, Environment, WorkPool
 from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.automation import schedule_clock, schedules
@@ -25,6 +25,7 @@ from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
+from tests.fakes.records import work_queue
 from tests.governance import entry_points
 from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
 from tests.governance.entry_points import DOORS, LOOKS, NOT_DOORS, SHUT
@@ -78,7 +79,12 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     same = {"parameter_schema": SCHEMA, "parameter_defaults": {"month": "2026-10"}, "flow_name": "monthly"}
     record = fake.add_deployment(name="monthly", **same)
     fake.add_deployment(name="paused", is_paused=True, **same)
+    slow = work_queue("slow", is_paused=True, priority=2)
+    fake.add_work_pool("gpu", concurrency_limit=4, queues=(work_queue("fast", concurrency_limit=2), slow))
+    fake.add_work_pool("held", is_paused=True)
+    fake.change_deployment(record.id, work_pool_name="gpu", concurrency_limit=3)
     sync.sync(environment)
+    pool, held = WorkPool.current.filter(environment=environment).order_by("name")
     run, stuck = (fake.add_run(record.id, state_type="RUNNING", name=name) for name in ("run", "stuck"))
     stalled = fake.add_run(record.id, state_type="PENDING", name="stalled")
     mirror.refresh(environment, [run.id, stuck.id, stalled.id])
@@ -110,6 +116,10 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         environment=environment,
         deployment=deployment,
         paused=paused,
+        pool=pool,
+        queue=pool.queues.get(name="fast"),
+        paused_pool=held,
+        paused_queue=pool.queues.get(name="slow"),
         run=Run.objects.get(prefect_id=run.id),
         stuck=stuck_row,
         stalled=Run.objects.get(prefect_id=stalled.id),

@@ -28,6 +28,7 @@ from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.limit_form import change_limits
 from portal.admin.run_form import choice_search, keep_values, quick_run
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form.kept import through_sign_in
@@ -215,6 +216,7 @@ class DeploymentAdmin(RestrictedAdmin):
             "schedule": ("schedule/", require_http_methods(["GET", "HEAD", "POST"])(self.add_schedule)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
+            "limits": ("limits/", require_POST(self.limits)),
         }
         routes = [
             path(
@@ -273,6 +275,11 @@ class DeploymentAdmin(RestrictedAdmin):
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, pausing.resume, "Resume requested. The schedules continue shortly.")
+
+    def limits(self, request: HttpRequest, pk: int) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        change_limits(request, deployment)
+        return redirect_back(request, self.address(deployment))
 
     def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)

@@ -13,6 +13,7 @@ from django.http import HttpRequest
 from flows import deployments
 from flows.models import Alias, Deployment, WorkPool
 from flows.parameters.description import Described, describe
+from portal.admin import limit_form
 from portal.admin.backfill.page import can_backfill
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.run_form import quick_run
@@ -26,7 +27,6 @@ from runs.access import who_can
 from runs.access.decisions import Permissions
 from runs.automation import schedule_listings
 from runs.models import Run, RunCount, Schedule, Verb
-from runs.models.action import State
 from runs.requests import presets
 
 LAST_RUNS = 10
@@ -132,7 +132,8 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "figures": figures(RunCount.objects.filter(visible, deployment__in=namesakes), runs),
         "who": access_summary(deployment),
         "portal_schedules": live_schedules(permissions, deployment),
-        "pause_request": deployment.actions.exclude(state=State.DONE).first(),
+        "requested": limit_form.open_requests(deployment),
+        **limit_form.context(permissions, deployment),
         **buttons(permissions, deployment),
     }
 

@@ -1,25 +1,33 @@
-"""Work pools: the list and the page of one."""
+"""Work pools: the list, the page of one, and the addresses that pause, resume and limit it and its queues."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_POST
 
-from flows.models import WorkPool
+from flows.models import WorkPool, WorkQueue
+from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.limit_form import change_limits
 from portal.admin.work_pools import page
 from portal.admin.work_pools.filters import PausedFilter, TypeFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import RestrictedList
 from portal.ui import freshness
 from runs.audit.lines import Columns
+from runs.governance import limits
+from runs.models import Action, ChangeRequest
 from runs.work_pools import WORK_POOLS, depth_of, depths
 
 
@@ -113,3 +121,58 @@ class WorkPoolAdmin(RestrictedAdmin):
             **page.context(request, pool),
         }
         return TemplateResponse(request, "portal/work_pool/page.html", context | (extra_context or {}))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
+            "pause": ("<int:pk>/pause/", self.pause),
+            "resume": ("<int:pk>/resume/", self.resume),
+            "limits": ("<int:pk>/limits/", self.limits),
+            "pause_queue": ("<int:pk>/queues/<int:queue>/pause/", self.pause),
+            "resume_queue": ("<int:pk>/queues/<int:queue>/resume/", self.resume),
+            "limit_queue": ("<int:pk>/queues/<int:queue>/limits/", self.limits),
+        }
+        own = [
+            path(route, self.admin_site.admin_view(require_POST(view)), name=f"flows_workpool_{name}")
+            for name, (route, view) in views.items()
+        ]
+        return [*own, *super().get_urls()]
+
+    def target(self, request: HttpRequest, pk: int, queue: int | None) -> WorkPool | WorkQueue:
+        """Return the pool, or its queue; who sees a pool sees its queues."""
+        pool: WorkPool = self.visible_or_404(request, pk)
+        if queue is None:
+            return pool
+        found = WorkQueue.current.filter(pool=pool, pk=queue).first()
+        if found is None:
+            raise Http404
+        # With what was selected with the pool.
+        found.pool = pool
+        return found
+
+    def pause(self, request: HttpRequest, pk: int, queue: int | None = None) -> HttpResponse:
+        target = self.target(request, pk, queue)
+        act = partial(limits.pause, target, by=actor_of(request))
+        perform(
+            request,
+            lambda reason: act(reason=reason, ticket=ticket_of(request)),
+            "Pause requested. No more of its runs start.",
+        )
+        return self.back(request, pk)
+
+    def resume(self, request: HttpRequest, pk: int, queue: int | None = None) -> HttpResponse:
+        target = self.target(request, pk, queue)
+
+        def act(reason: str) -> Action | ChangeRequest:
+            confirm = request.POST.get("confirm", "")
+            by, ticket = actor_of(request), ticket_of(request)
+            return limits.resume(target, by=by, reason=reason, ticket=ticket, confirm=confirm)
+
+        perform(request, act, "Resume requested. Its runs start in a few seconds.")
+        return self.back(request, pk)
+
+    def limits(self, request: HttpRequest, pk: int, queue: int | None = None) -> HttpResponse:
+        change_limits(request, self.target(request, pk, queue))
+        return self.back(request, pk)
+
+    def back(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return redirect_back(request, reverse("admin:flows_workpool_change", args=[pk]))

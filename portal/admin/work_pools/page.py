@@ -10,13 +10,14 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flows.models import WorkPool, WorkQueue
+from portal.admin import limit_form
 from portal.admin.deployments.list import Workforce
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness, tables
 from portal.ui.run_links import Count, list_url, runs_url
 from portal.ui.text import unwrap
 from runs.access.decisions import Permissions
-from runs.models import Run, Verb
+from runs.models import Action, Run, Verb
 from runs.work_pools import TAKEN, Depth, Place, depth_of, depths
 
 WAITING_RUNS, DEPLOYMENTS = 10, 20
@@ -46,6 +47,11 @@ class QueueRow:
     queue: WorkQueue
     badge: Badge
     counts: list[Count]
+    requested: list[Action]
+
+    @property
+    def key(self) -> str:
+        return str(self.queue.pk)
 
 
 def workers(pool: WorkPool | None) -> list[Worker]:
@@ -89,13 +95,16 @@ def counts_of(pool: WorkPool, depth: Depth, *, queue: str = "") -> list[Count]:
 
 
 def queue_rows(pool: WorkPool, found: dict[Place, Depth]) -> list[QueueRow]:
+    queues = list(WorkQueue.current.filter(pool=pool))
+    requested = limit_form.open_requests_of(queues)
     return [
         QueueRow(
             queue,
             queue_badge(queue),
             counts_of(pool, found.get((pool.environment_id, pool.name, queue.name), Depth()), queue=queue.name),
+            requested[queue.pk],
         )
-        for queue in WorkQueue.current.filter(pool=pool)
+        for queue in queues
     ]
 
 
@@ -115,6 +124,8 @@ def context(request: HttpRequest, pool: WorkPool) -> dict[str, Any]:
         "workforce": Workforce.of(pool.name, vars(pool)),
         "counts": counts_of(pool, depth_of(pool, found)),
         "queues": queue_rows(pool, found),
+        "requested": limit_form.open_requests(pool),
+        **limit_form.context(permissions, pool),
         "workers": workers(pool),
         "waiting": tables.RunTable(waiting_runs(pool, permissions)),
         "deployments": names[:DEPLOYMENTS],

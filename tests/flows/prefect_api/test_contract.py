@@ -466,6 +466,47 @@ def test_a_pool_has_queues_of_which_one_was_made_with_it(bench: Bench, client: P
     assert {each.pool_id for each in record.queues} == {record.id}
 
 
+def test_a_pool_and_a_queue_are_paused_and_limited_and_nothing_else_of_them_changes(
+    bench: Bench, client: PrefectClient
+) -> None:
+    pool = bench.make_pool()
+    bench.make_queue(pool, "slow", priority=2, concurrency_limit=3)
+    changes: list[dict[str, JSON]] = [{"is_paused": True}, {"concurrency_limit": 0}, {"is_paused": False}]
+    for change in [*changes, {"concurrency_limit": None}]:
+        client.update_work_pool(pool, change)
+        client.update_work_queue(pool, "slow", change)
+        (record,) = [each for each in client.work_pools() if each.name == pool]
+        queue = next(each for each in record.queues if each.name == "slow")
+        for name, value in change.items():
+            assert (getattr(record, name), getattr(queue, name)) == (value, value)
+        assert (record.base_job_template, queue.priority) == (TEMPLATE, 2)
+    client.update_work_queue(pool, "slow", {"priority": 5})
+    (record,) = [each for each in client.work_pools() if each.name == pool]
+    assert {each.name: each.priority for each in record.queues} == {"default": 1, "slow": 5}
+    with pytest.raises(NotFound):
+        client.update_work_pool("nowhere", {"is_paused": True})
+    with pytest.raises(NotFound):
+        client.update_work_queue(pool, "nowhere", {"is_paused": True})
+
+
+def test_the_limit_of_a_deployment_changes_and_nothing_else_of_it(client: PrefectClient, deployment_id: UUID) -> None:
+    before = client.deployment(deployment_id)
+    options: dict[str, JSON] = {"collision_strategy": "CANCEL_NEW", "grace_period_seconds": 120}
+    client.set_deployment_limit(deployment_id, 2, options)
+    limited = client.deployment(deployment_id)
+    assert (limited.concurrency_limit, limited.concurrency_options, limited.shared_limit) == (2, options, "")
+    client.set_deployment_limit(deployment_id, 3, limited.concurrency_options)
+    assert client.deployment(deployment_id).concurrency_limit == 3
+    client.set_deployment_limit(deployment_id, None, limited.concurrency_options)
+    after = client.deployment(deployment_id)
+    assert after.concurrency_limit is None
+    assert (after.schedules, after.parameter_defaults, after.tags, after.is_paused, after.entrypoint) == (
+        *(before.schedules, before.parameter_defaults, before.tags, before.is_paused, before.entrypoint),
+    )
+    with pytest.raises(NotFound):
+        client.set_deployment_limit(uuid4(), 1, {})
+
+
 def test_what_is_not_there_is_not_found(client: PrefectClient, start: Start) -> None:
     nowhere = uuid4()
 

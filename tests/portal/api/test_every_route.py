@@ -55,6 +55,7 @@ def patch(is_paused: bool) -> Send:
 
 RUN = "/environments/{environment}/runs/{run}"
 DEPLOYMENT = "/environments/{environment}/deployments/{deployment}"
+POOL = "/environments/{environment}/work-pools/{pool}"
 ROUTES = [
     Route(
         "post",
@@ -215,6 +216,44 @@ ROUTES = [
     ),
     Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
+    Route(
+        "post",
+        f"{DEPLOYMENT}/limits",
+        "change the limit of a deployment, by page",
+        lambda caller, there: caller.post(
+            address(f"{DEPLOYMENT}/limits", there), {"concurrency_limit": 5, "reason": "r", "confirm": there.slug}
+        ),
+    ),
+    *(
+        Route(
+            "patch",
+            f"{POOL}{path}",
+            f"change the limit of a {noun}, by page",
+            lambda caller, there, queue=queue: caller.send(  # type: ignore[misc]
+                "PATCH",
+                f"/environments/{there.slug}/work-pools/gpu{queue}",
+                {"concurrency_limit": 9, "confirm": there.slug, "reason": "r"},
+            ),
+        )
+        for noun, path, queue in (("work pool", "", ""), ("work queue", "/queues/{queue}", "/queues/fast"))
+    ),
+    *(
+        Route(
+            "post",
+            f"{POOL}{path}/{act}",
+            f"{act} a {noun}, by page",
+            lambda caller, there, act=act, place=place: caller.post(  # type: ignore[misc]
+                f"/environments/{there.slug}/work-pools/{place}/{act}",
+                {"reason": "r"} | ({"confirm": there.slug} if act == "resume" else {}),
+            ),
+        )
+        for noun, path, act, place in (
+            ("work pool", "", "pause", "gpu"),
+            ("work pool", "", "resume", "held"),
+            ("work queue", "/queues/{queue}", "pause", "gpu/queues/fast"),
+            ("work queue", "/queues/{queue}", "resume", "gpu/queues/slow"),
+        )
+    ),
     Route(
         "post",
         "/environments/{environment}/freeze",

@@ -9,6 +9,11 @@ from django.contrib.auth.models import User
 
 from flows.catalog import sync
 from flows.models import Deployment
+from runs import tasks
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import Action
+from tests.cast import person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
 from tests.portal.api.programs import Programs
@@ -50,3 +55,31 @@ def test_the_client_and_its_command_read_them(viewer: User, portal: Portals, com
     assert "slow" in shown.out
     assert json.loads(command(viewer, "pools", "other", "-e", "dev", "--json").out)["is_paused"] is True
     assert command(viewer, "pools", "gpu pool").code == 1
+
+
+def test_limits_and_pauses_through_the_client_and_its_commands(
+    deployment: Deployment, fake: FakePrefect, portal: Portals, command: Commands
+) -> None:
+    manager = person("manager")
+    verbs = ["see", "pause", "manage"]
+    grants.grant(by=Actor.system(), person=manager, verbs=verbs, environment=deployment.environment)
+    with portal(manager) as client:
+        made = client.limit_pool("dev", "gpu pool", concurrency_limit=None).action
+        assert made is not None
+        assert client.limit_pool("dev", "gpu pool", queue="slow", priority=3).action is not None
+        assert client.limit("dev", "monthly/monthly", concurrency_limit=1, collision_strategy="CANCEL_NEW").action
+        for action in Action.objects.all():
+            tasks.carry_out(action.pk)
+        assert client.action(made.id).state == "done"
+    assert fake.work_pool("gpu pool").concurrency_limit is None
+    assert fake.deployment(deployment.prefect_id).concurrency_limit == 1
+    assert command(manager, "pause-pool", "gpu pool", "-e", "dev", "--queue", "fast").code == 0
+    assert command(manager, "resume-pool", "other", "-e", "dev").code == 0
+    assert command(manager, "limit-pool", "gpu pool", "-e", "dev", "--limit", "7").code == 0
+    assert command(manager, "limit", "monthly/monthly", "-e", "dev", "--limit", "none", "--beyond", "wait").code == 0
+    assert [(each.kind, each.wanted) for each in Action.objects.order_by("pk")[3:]] == [
+        ("pause", {}),
+        ("resume", {}),
+        ("limit", {"concurrency_limit": 7}),
+        ("limit", {"concurrency_limit": None, "collision_strategy": "ENQUEUE"}),
+    ]

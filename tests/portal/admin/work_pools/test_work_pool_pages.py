@@ -14,13 +14,16 @@ from django.utils import timezone
 
 from flows.catalog import sync
 from flows.models import Deployment, Environment, WorkPool
+from runs import tasks
 from runs.actors import Actor
 from runs.governance import grants
+from runs.models import Action
 from tests.cast import person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
 from tests.portal import query_counts
 from tests.portal.many_rows import many_runs
+from tests.portal.page_elements import has_button, message_codes
 
 pytestmark = pytest.mark.django_db
 Login = Callable[[User], Client]
@@ -149,3 +152,59 @@ def test_the_list_and_the_page_take_as_many_queries_for_many_rows(
     many = [query_counts.count(client, url) for url in (reverse(LIST), address(pool))]
     assert many == few
     assert max(many) <= 20
+
+
+# Changing it
+
+
+@pytest.fixture
+def manager(dev: Environment) -> User:
+    user = person("manager")
+    grants.grant(by=Actor.system(), person=user, verbs=["see", "pause", "manage"], environment=dev)
+    return user
+
+
+def press(client: Client, route: str, *keys: int, **data: str) -> list[str]:
+    address = reverse(f"admin:flows_workpool_{route}", args=keys)
+    return message_codes(client.post(address, {"reason": "drained", **data}, follow=True))
+
+
+def test_buttons_are_those_of_the_permissions(pool: WorkPool, viewer: User, manager: User, login: Login) -> None:
+    for user, shown in ((viewer, False), (manager, True)):
+        page = login(user).get(address(pool)).content.decode()
+        assert [has_button(page, key) for key in ("pause", "limits")] == [shown, shown]
+
+
+def test_a_pool_and_a_queue_are_paused_resumed_and_limited(
+    pool: WorkPool, manager: User, fake: FakePrefect, login: Login
+) -> None:
+    client, queue = login(manager), pool.queues.get(name="fast").pk
+    assert press(client, "pause", pool.pk) == ["success"]
+    assert press(client, "limits", pool.pk, concurrency_limit="3") == ["success"]
+    assert press(client, "limit_queue", pool.pk, queue, concurrency_limit="", priority="7") == ["success"]
+    assert "drained" in client.get(address(pool)).content.decode()
+    for action in Action.objects.all():
+        tasks.carry_out(action.pk)
+    record = fake.work_pool("gpu")
+    assert (record.is_paused, record.concurrency_limit) == (True, 3)
+    assert press(client, "limits", pool.pk, concurrency_limit="many") == ["limit.number"]
+    assert press(client, "limits", pool.pk, concurrency_limit="3") == ["target.unchanged"]
+    # Done, so that nothing is left to show of it.
+    assert client.get(address(pool)).context["requested"] == []
+
+
+def test_a_queue_of_another_pool_is_not_found(pool: WorkPool, manager: User, login: Login) -> None:
+    other = WorkPool.current.get(name="other").queues.get()
+    url = reverse("admin:flows_workpool_pause_queue", args=[pool.pk, other.pk])
+    assert login(manager).post(url, {"reason": "r"}).status_code == 404
+    assert not Action.objects.exists()
+
+
+def test_the_page_of_a_deployment_changes_its_limit(deployment: Deployment, manager: User, login: Login) -> None:
+    client = login(manager)
+    url = reverse("admin:flows_deployment_limits", args=[deployment.pk])
+    answer = client.post(url, {"concurrency_limit": "2", "collision_strategy": "CANCEL_NEW"}, follow=True)
+    assert message_codes(answer) == ["success"]
+    tasks.carry_out(Action.objects.get().pk)
+    deployment.refresh_from_db()
+    assert (deployment.concurrency_limit, deployment.collision_strategy) == (2, "CANCEL_NEW")

@@ -1,15 +1,21 @@
-"""Reads work pools with their workers and queues."""
+"""Reads work pools with their workers and queues, and changes their limits."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from urllib.parse import quote
 from uuid import UUID
 
 from flows.prefect_api import parsing
 from flows.prefect_api.pagination import PAGE, Paginator
 from flows.prefect_api.parsing import Raw
-from flows.prefect_api.records import NotFound, WorkerRecord, WorkPoolRecord, WorkQueueRecord
+from flows.prefect_api.records import JSON, NotFound, WorkerRecord, WorkPoolRecord, WorkQueueRecord
+from flows.prefect_api.transport import Transport
+
+# What may be changed: an allow-list, because a PATCH could also replace the template of all jobs.
+POOL_COLUMNS = frozenset({"is_paused", "concurrency_limit"})
+QUEUE_COLUMNS = POOL_COLUMNS | {"priority"}
 
 
 def pool_path(name: str) -> str:
@@ -57,3 +63,19 @@ def read_workers(pages: Paginator, pool: str) -> tuple[WorkerRecord, ...]:
     except NotFound:
         return ()  # the pool was deleted after it was listed
     return tuple(pages.record(parsing.worker, raw) for page in found for raw in page)
+
+
+def change(transport: Transport, name: str, changes: Mapping[str, JSON]) -> None:
+    require_allowed(changes, POOL_COLUMNS)
+    transport.write(pool_path(name), dict(changes), act=f"change work pool {name}", method="PATCH")
+
+
+def change_queue(transport: Transport, pool: str, name: str, changes: Mapping[str, JSON]) -> None:
+    require_allowed(changes, QUEUE_COLUMNS)
+    path = f"{pool_path(pool)}/queues/{quote(name, safe='')}"
+    transport.write(path, dict(changes), act=f"change queue {name} of work pool {pool}", method="PATCH")
+
+
+def require_allowed(changes: Mapping[str, JSON], columns: frozenset[str]) -> None:
+    if others := changes.keys() - columns:
+        raise ValueError(f"These columns are never sent: {', '.join(sorted(others))}.")

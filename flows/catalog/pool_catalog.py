@@ -5,20 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime
 
+from django.db import transaction
+from django.utils import timezone
+
 from flows.db_text import sanitize_json
 from flows.models import Environment, WorkPool, WorkQueue
+from flows.prefect_api import connect
 from flows.prefect_api.records import WorkerRecord, WorkPoolRecord, WorkQueueRecord
 
 POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "environment", "name"}]
 QUEUE_COLUMNS = [f.name for f in WorkQueue._meta.concrete_fields if f.name not in {"id", "pool", "name"}]
 
 
+def refresh(environment: Environment) -> None:
+    """Sync the work pools of an environment, such as after one was paused. Raises `PrefectError`."""
+    now = timezone.now()
+    records = connect.client_for(environment.server).work_pools()
+    with transaction.atomic():
+        Environment.objects.select_for_update().get(pk=environment.pk)
+        upsert(environment, records, at=now)
+
+
 def upsert(environment: Environment, records: Iterable[WorkPoolRecord], *, at: datetime) -> None:
     """Insert or update work pools and their queues by name, and mark those that were not read.
 
-    The caller is in a transaction that holds the lock on the environment.
+    The caller is in a transaction that holds the lock on the environment. Does nothing if a later reading was written:
+    it would bring back old values.
     """
     records = list(records)
+    if WorkPool.objects.filter(environment=environment, synced_at__gt=at).exists():
+        return
     WorkPool.objects.bulk_create(
         [sanitize_json(pool_row(environment, record, at)) for record in records],
         update_conflicts=True,
@@ -37,7 +53,6 @@ def upsert(environment: Environment, records: Iterable[WorkPoolRecord], *, at: d
         unique_fields=["pool", "name"],
         update_fields=QUEUE_COLUMNS,
     )
-    # `synced_at__lt` leaves alone what a later sync has written.
     WorkPool.current.filter(environment=environment, synced_at__lt=at).update(deleted_upstream_at=at)
     WorkQueue.current.filter(pool__environment=environment, synced_at__lt=at).update(deleted_upstream_at=at)
 

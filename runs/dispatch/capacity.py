@@ -1,0 +1,117 @@
+"""Pause, resume and limit deployments, work pools and work queues in Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, cast
+
+from flows.catalog import pool_catalog, sync
+from flows.models import Deployment, WorkPool, WorkQueue
+from flows.prefect_api import connect
+from flows.prefect_api.client import PrefectClient
+from flows.prefect_api.records import JSON
+from runs import actions, definitions
+from runs.errors import Refused
+from runs.models import Action
+from runs.models.action import LIMITS, PAUSES, Capacity, Kind, State
+
+
+class Reach(NamedTuple):
+    """How a kind of target is read into its row, and how a change of it is sent."""
+
+    refresh: Callable[[Any], None]
+    send: Callable[[PrefectClient, Any, Mapping[str, Any]], None]
+
+
+def change_capacity(action: Action) -> None:
+    """Send the change, and settle it by what Prefect has afterwards.
+
+    Unless it was sent before, the target is read first: a limit that someone else has changed since it was decided
+    about is left alone. An answer that was lost is no reason to leave it, and setting the same twice changes nothing.
+    """
+    target, wanted = action.target_capacity, wanted_of(action)
+    reach = REACHES[type(target)]
+    # 1. What Prefect has now. A pause is a state that is wanted, from whatever state.
+    if action.kind in LIMITS:
+        reach.refresh(target)
+        require_own_limit(target)
+        if not action.sent_at and (moved := differing(target, action.before)):
+            message = f"{target} was changed first: {describe(moved)}."
+            actions.settle(action, to=State.OVERTAKEN, message=message)
+            return
+    # 2. Send it.
+    if not actions.note_sending(action):
+        return
+    reach.send(connect.client_for(target.environment.server), target, wanted)
+    actions.move(action, to=State.SENT)
+    # 3. Prefect's answer is not proof, and there is no event for most of this: read it.
+    reach.refresh(target)
+    left = differing(target, wanted)
+    if left:
+        actions.settle(action, to=State.FAILED, message=f"Prefect did not accept it. {target} has {describe(left)}.")
+    else:
+        actions.settle(action, to=State.DONE)
+
+
+def wanted_of(action: Action) -> Mapping[str, Any]:
+    """Return the columns of the target after the action."""
+    if action.kind in PAUSES:
+        return {"is_paused": action.kind == Kind.PAUSE}
+    return cast(Mapping[str, Any], action.wanted)
+
+
+def differing(target: Capacity, columns: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the columns in which the target differs, as it has them."""
+    return {name: getattr(target, name) for name, value in columns.items() if getattr(target, name) != value}
+
+
+def describe(columns: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in columns.items())
+
+
+def require_own_limit(target: Capacity) -> None:
+    """Refuse to change a limit that other deployments share: Prefect would change it for all of them."""
+    if isinstance(target, Deployment) and target.shared_limit:
+        raise Refused(
+            "limit.shared",
+            f"The limit of {target} is the global concurrency limit {target.shared_limit}, which others share. Change "
+            "it in Prefect.",
+        )
+
+
+def refresh_deployment(deployment: Deployment) -> None:
+    sync.refresh(deployment, on_change=definitions.record_changes)
+    deployment.refresh_from_db(fields=["is_paused", "concurrency_limit", "collision_strategy", "shared_limit"])
+
+
+def refresh_pool(pool: WorkPool) -> None:
+    pool_catalog.refresh(pool.environment)
+    pool.refresh_from_db(fields=["is_paused", "concurrency_limit"])
+
+
+def refresh_queue(queue: WorkQueue) -> None:
+    pool_catalog.refresh(queue.environment)
+    queue.refresh_from_db(fields=["is_paused", "concurrency_limit", "priority"])
+
+
+def send_to_deployment(client: PrefectClient, deployment: Deployment, wanted: Mapping[str, Any]) -> None:
+    if "is_paused" in wanted:
+        client.set_paused(deployment.prefect_id, wanted["is_paused"])
+        return
+    # The options as Prefect has them now: those that are not sent are reset.
+    record = client.deployment(deployment.prefect_id)
+    options: dict[str, JSON] = dict(record.concurrency_options)
+    if strategy := wanted.get("collision_strategy"):
+        options["collision_strategy"] = strategy
+    client.set_deployment_limit(
+        deployment.prefect_id, wanted.get("concurrency_limit", record.concurrency_limit), options
+    )
+
+
+REACHES: dict[type, Reach] = {
+    Deployment: Reach(refresh_deployment, send_to_deployment),
+    WorkPool: Reach(refresh_pool, lambda client, pool, wanted: client.update_work_pool(pool.name, wanted)),
+    WorkQueue: Reach(
+        refresh_queue, lambda client, queue, wanted: client.update_work_queue(queue.pool.name, queue.name, wanted)
+    ),
+}
