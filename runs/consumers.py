@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from runs import events
+from django.db.models import Q
+
+from runs import events, failures
 from runs.automation import chain_steps, happenings, rule_firing
 from runs.events import Consumer
-from runs.models import EventCursor, FailedEvent
+from runs.models import EventCursor, FailedEvent, RunEvent
+from runs.models.run import FAILED
 from runs.notifications import from_events
 
 # The key of the cursor: a renamed consumer starts at the newest event.
@@ -15,6 +18,11 @@ CONSUMERS: dict[str, Consumer] = {
     "notifications": Consumer(from_events.notify_of, from_events.NOTICES.keys()),
     "chains": Consumer(chain_steps.queue_advance, chain_steps.EVENTS),
     "event rules": Consumer(rule_firing.match_one, happenings.TRIGGERS.keys(), rule_firing.match),
+    "failures": Consumer(
+        failures.note,
+        (RunEvent.Kind.RUN_APPEARED, RunEvent.Kind.RUN_MOVED),
+        Q(data__state__in=sorted(FAILED)),
+    ),
 }
 
 

@@ -159,6 +159,7 @@ RUNS = Listing(
         "work_queue": Filter("work_queue_name", str, "Name of the work queue."),
         "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
         "stalled": Filter(list_filters.is_stalled, bool, "Whether it is stalled."),
+        "failure": Filter("failure__group", int, "Number of the failure group it is in."),
         "origin": Filter(
             list_filters.of_origin,
             list_filters.Origin,

@@ -49,6 +49,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.check_definition": Priority.FOLLOW_UP,
     "runs.tasks.deliver_events": Priority.NOTIFY,
     "runs.tasks.fire_rules": Priority.NOTIFY,
+    "runs.tasks.group_failures": Priority.NOTIFY,
     "runs.tasks.send_notification": Priority.NOTIFY,
     "runs.tasks.send_reset_link": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,

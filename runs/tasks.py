@@ -14,7 +14,7 @@ from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
 from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
-from runs import changes, consumers, definitions, dispatch, mirror, notifications, queue, sweeps
+from runs import changes, consumers, definitions, dispatch, failures, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock
 from runs.errors import Refused
@@ -56,6 +56,12 @@ def fire_rules() -> None:
     """Request what event rules want now; the rest in a further task, so that others are not held up."""
     if rule_firing.fire_due():
         queue.enqueue("runs.tasks.fire_rules")
+
+
+def group_failures() -> None:
+    """Group the failures whose details are known; the rest in a further task, so that others are not held up."""
+    if failures.group_due():
+        queue.enqueue("runs.tasks.group_failures")
 
 
 def send_notification(pk: int) -> None:
@@ -179,6 +185,8 @@ def requeue_due() -> None:
         queue.enqueue("runs.tasks.check_definition", pk)
     if rule_firing.due().exists():
         queue.enqueue("runs.tasks.fire_rules")
+    if failures.has_due():
+        queue.enqueue("runs.tasks.group_failures")
 
 
 def advance_changes() -> None:

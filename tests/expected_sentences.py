@@ -263,6 +263,13 @@ SENTENCES: dict[str, list[str]] = {
     "event_rule.unmet": ["This condition does not hold: {}."],
     "event_rule.valid_until": ["This end has passed. Choose a later one, or none."],
     "events.too_many": ["Too many streams are open. Close one, or try again later."],
+    "failure.owner": ["{} cannot see {}, and would not find this failure. Choose someone who can."],
+    "failure.reason_required": ["Say what resolved the failure, such as the fix or the ticket."],
+    "failure.state": ["The failure is already {}. Reload the page."],
+    "failure.text_required": ["Enter the text of the note."],
+    "failure.too_long": ["The text is too long: at most {} characters."],
+    "failure.until": ["Mute it until a time in the next 12 months."],
+    "failure.until_required": ["Choose until when the failure is muted."],
     "fields.invalid": ["There is no field {}. The fields are {}."],
     "file.unwritable": ["{} could not be written: {}."],
     "filters.invalid": [

@@ -85,6 +85,38 @@ SABOTAGES = (
         "if not action.sent_at and (moved := differing(target, action.before)):",
         "if not action and (moved := differing(target, action.before)):",
     ),
+    # Failures
+    Sabotage(
+        "anyone who sees a failure can mute and resolve it",
+        ("tests/runs/failures/test_services.py::test_without_the_permission_to_cancel_each_act_is_refused",),
+        "runs/failures/services.py",
+        "        Permissions.of(by).require(ACTS, target_of(locked))",
+        "        Permissions.of(by).decide(ACTS, target_of(locked))",
+    ),
+    Sabotage(
+        "the search of failures tells of messages that the reader may not view",
+        (
+            "tests/runs/failures/test_services.py"
+            "::test_the_list_has_the_groups_of_visible_deployments_and_searches_only_readable_messages",
+        ),
+        "runs/failures/failure_listings.py",
+        "            needs=Verb.SEE_LOGS,\n",
+        "",
+    ),
+    Sabotage(
+        "a failure that was read late counts as the return of a resolved one",
+        ("tests/runs/failures/test_grouping.py::test_what_failed_before_it_was_resolved_is_no_regression",),
+        "runs/failures/grouping.py",
+        "group.state == group.State.RESOLVED and newest.row.failed_at > group.state_at",
+        "group.state == group.State.RESOLVED",
+    ),
+    Sabotage(
+        "a notification of a failure quotes the log to everyone",
+        ("tests/runs/failures/test_failure_notices.py::test_who_cannot_view_logs_is_told_without_the_message",),
+        "runs/notifications/from_events.py",
+        '        reason = group.title if failures.sees_message(permissions, group) else ""',
+        "        reason = group.title",
+    ),
     # Backfills
     Sabotage(
         "a backfill asks for its verb without the values",

@@ -10,6 +10,7 @@ from portal.admin.changes import admin as change_admin
 from portal.admin.deployments import admin as deployment_admin
 from portal.admin.deployments import aliases
 from portal.admin.environments import admin as environment_admin
+from portal.admin.failures import admin as failure_admin
 from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
 from portal.admin.job_trusts import admin as job_trust_admin
@@ -31,6 +32,7 @@ __all__ = [
     "change_admin",
     "deployment_admin",
     "environment_admin",
+    "failure_admin",
     "hook_admin",
     "job_trust_admin",
     "notification_admin",

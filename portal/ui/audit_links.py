@@ -34,6 +34,7 @@ SUBJECTS = {
     "jobtrust": "runs.JobTrust",
     "agent": "runs.Agent",
     "preset": "runs.Preset",
+    "failuregroup": "runs.FailureGroup",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")

@@ -44,6 +44,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Change requests", "approval_delegation", "runs.changerequest", inbox.changes_waiting_for_me),
         Entry("Schedules", "event_repeat", "runs.schedule"),
         Entry("Runs", "play_circle", "runs.run"),
+        Entry("Failures", "error", "runs.failuregroup"),
         Entry("Artifacts", "analytics", "runs.artifact"),
     ],
     "Portal": [

@@ -4,7 +4,7 @@ import uuid
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.indexes import GinIndex, OpClass
+from django.contrib.postgres.indexes import GinIndex, HashIndex, OpClass
 from django.contrib.postgres.operations import TrigramExtension
 from django.core.validators import MaxValueValidator
 from django.db import migrations, models
@@ -35,6 +35,7 @@ VERBS = [
 TOPICS = [
     ("waiting", "A request needs my approval"),
     ("answered", "My request was approved or rejected"),
+    ("failure", "A new failure, or one that came back after it was resolved"),
     ("stalled", "A run stalled, or was deleted in Prefect"),
     ("definition", "A deployment changed after approval"),
     ("break glass", "Emergency override used"),
@@ -2613,6 +2614,173 @@ class Migration(migrations.Migration):
                     models.Index(fields=["matched_at"], name="firings_by_age"),
                 ],
                 "constraints": [models.UniqueConstraint(fields=("rule", "event_id"), name="unique_event_per_rule")],
+            },
+        ),
+        migrations.CreateModel(
+            name="FailureGroup",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "flow_name",
+                    models.CharField(blank=True, help_text="Decides where there is no deployment.", max_length=300),
+                ),
+                (
+                    "what",
+                    models.CharField(
+                        help_text="The deployment, or the flow, that failed.",
+                        max_length=601,
+                        verbose_name="deployment",
+                    ),
+                ),
+                ("fingerprint", models.CharField(max_length=64)),
+                (
+                    "task_name",
+                    models.CharField(
+                        blank=True, help_text="The task that failed first.", max_length=300, verbose_name="task"
+                    ),
+                ),
+                ("exception", models.CharField(blank=True, max_length=200)),
+                (
+                    "pattern",
+                    models.CharField(blank=True, help_text="The message without what varies.", max_length=500),
+                ),
+                ("message", models.TextField(blank=True, help_text="The message of the newest failure.")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("new", "New"),
+                            ("known", "Known"),
+                            ("muted", "Muted"),
+                            ("resolved", "Resolved"),
+                            ("regressed", "Regressed"),
+                        ],
+                        default="new",
+                        max_length=10,
+                    ),
+                ),
+                ("state_at", models.DateTimeField(db_default=Now(), verbose_name="state since")),
+                ("state_by_name", models.CharField(blank=True, max_length=200, verbose_name="state set by")),
+                (
+                    "reason",
+                    models.CharField(blank=True, help_text="Why it is muted or resolved.", max_length=1000),
+                ),
+                ("muted_until", models.DateTimeField(null=True)),
+                ("number", models.PositiveIntegerField(default=0, verbose_name="failures")),
+                ("first_seen_at", models.DateTimeField(verbose_name="first seen")),
+                ("last_seen_at", models.DateTimeField(verbose_name="last seen")),
+                (
+                    "access_deployment",
+                    models.ForeignKey(
+                        "flows.deployment",
+                        models.PROTECT,
+                        db_index=False,
+                        help_text="Whose grants decide who sees it: that of the newest run in it.",
+                        null=True,
+                        related_name="failure_groups",
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.PROTECT, db_index=False, related_name="failure_groups"
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        USER, models.SET_NULL, null=True, related_name="failure_groups", verbose_name="owner"
+                    ),
+                ),
+            ],
+            options={
+                "verbose_name": "failure group",
+                "ordering": ["-last_seen_at", "-pk"],
+                "default_permissions": ["view"],
+                "indexes": [
+                    models.Index(fields=["-last_seen_at", "-id"], name="failures_by_last_seen"),
+                    models.Index(fields=["access_deployment", "-last_seen_at"], name="failures_by_deployment"),
+                    HashIndex(fields=["pattern"], name="failures_by_pattern"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "fingerprint"), name="unique_failure_per_environment"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="FailureDay",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("day", models.DateField(help_text="In the portal's time zone.")),
+                ("number", models.PositiveIntegerField()),
+                (
+                    "group",
+                    models.ForeignKey("runs.failuregroup", models.CASCADE, db_index=False, related_name="days"),
+                ),
+            ],
+            options={
+                "ordering": ["day"],
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("group", "day"), name="unique_day_per_failure")],
+            },
+        ),
+        migrations.CreateModel(
+            name="FailureAct",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("appeared", "First failure"),
+                            ("regressed", "Failed again after it was resolved"),
+                            ("acknowledged", "Marked as known"),
+                            ("muted", "Muted"),
+                            ("resolved", "Resolved"),
+                            ("owned", "Changed the owner"),
+                            ("noted", "Note"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("by_name", models.CharField(blank=True, help_text="Blank: the portal.", max_length=200)),
+                ("text", models.CharField(blank=True, max_length=1000)),
+                ("at", models.DateTimeField(db_default=Now())),
+                ("group", models.ForeignKey("runs.failuregroup", models.CASCADE, related_name="acts")),
+            ],
+            options={"ordering": ["-at", "-pk"], "default_permissions": ()},
+        ),
+        migrations.CreateModel(
+            name="FailedRun",
+            fields=[
+                (
+                    "run",
+                    models.OneToOneField(
+                        "runs.run", models.CASCADE, primary_key=True, related_name="failure", serialize=False
+                    ),
+                ),
+                ("state_id", models.UUIDField(null=True)),
+                (
+                    "message",
+                    models.TextField(blank=True, help_text="That of the state, before the run can move on."),
+                ),
+                ("failed_at", models.DateTimeField(help_text="By the clock of Prefect.")),
+                ("seen_at", models.DateTimeField(help_text="When the mirror read it.")),
+                (
+                    "group",
+                    models.ForeignKey(
+                        "runs.failuregroup", models.CASCADE, db_index=False, null=True, related_name="failed_runs"
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(fields=["group", "-failed_at"], name="failed_runs_by_group"),
+                    models.Index(condition=models.Q(("group", None)), fields=["seen_at"], name="failed_runs_to_group"),
+                ],
             },
         ),
     ]

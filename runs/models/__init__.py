@@ -10,6 +10,7 @@ from runs.models.change_request import ChangeRequest
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
+from runs.models.failure import FailedRun, FailureAct, FailureDay, FailureGroup
 from runs.models.grant import Grant, Scope, Selector, Verb
 from runs.models.hook import Hook, HookDelivery, HookRefusal, HookSecret
 from runs.models.job_trust import JobRefusal, JobTrust, JobTrustScope
@@ -51,6 +52,10 @@ __all__ = [
     "Export",
     "ExportPart",
     "FailedEvent",
+    "FailedRun",
+    "FailureAct",
+    "FailureDay",
+    "FailureGroup",
     "Freeze",
     "Grant",
     "Hook",

@@ -24,6 +24,8 @@ class RunEvent(models.Model):
         ARTIFACT_STORED = "artifact stored"
         HOOK_DELIVERED = "hook delivered"
         EVENT_POSTED = "event posted"
+        FAILURE_APPEARED = "failure appeared"
+        FAILURE_REGRESSED = "failure regressed"
         REQUEST_WAITING = "request waiting"
         REQUEST_APPROVED = "request approved"
         REQUEST_REJECTED = "request rejected"

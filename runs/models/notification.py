@@ -14,6 +14,7 @@ class Topic(models.TextChoices):
 
     WAITING = "waiting", "A request needs my approval"
     ANSWERED = "answered", "My request was approved or rejected"
+    FAILURE = "failure", "A new failure, or one that came back after it was resolved"
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
     # Administrators, auditors and the approvers receive it without a subscription.
     DEFINITION = "definition", "A deployment changed after approval"

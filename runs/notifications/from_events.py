@@ -12,9 +12,9 @@ from django.utils import timezone
 
 from flows.models import Environment
 from flows.wording import plural
-from runs import requests
+from runs import failures, requests
 from runs.access.decisions import Permissions, Target
-from runs.models import ChangeRequest, Run, RunEvent, RunRequest, RunSpec, Schedule, Stall, Verb
+from runs.models import ChangeRequest, FailureGroup, Run, RunEvent, RunRequest, RunSpec, Schedule, Stall, Verb
 from runs.models.notification import Topic
 from runs.notifications.services import Message, notify, notify_concerned, notify_each, notify_overseers, notify_person
 
@@ -218,6 +218,28 @@ def notify_of_stalls(event: RunEvent) -> None:
     notify_each(Topic.STALLED, environment, message)
 
 
+def notify_of_failure(event: RunEvent) -> None:
+    """Queue one message about a failure group to each subscriber who can see its deployment."""
+    rows = FailureGroup.objects.select_related("environment", "access_deployment__environment")
+    group = rows.filter(pk=event.data["group"]).first()
+    if group is None:
+        return
+    is_back = event.kind == Kind.FAILURE_REGRESSED
+    what = "Failed again after it was resolved" if is_back else "New failure"
+
+    def message(person: User) -> Message | None:
+        permissions = Permissions.of_person(person)
+        if not permissions.decide(Verb.SEE, failures.target_of(group)):
+            return None
+        # The message quotes the log.
+        reason = group.title if failures.sees_message(permissions, group) else ""
+        lines = [f"{what} of {group} in {group.environment}.", *([f"Reason: {reason}"] if reason else [])]
+        lines += ["", "More failures of this kind are counted there. You are not notified of each of them."]
+        return Message(f"{what}: {group.what} in {group.environment}", "\n".join(lines), group)
+
+    notify_each(Topic.FAILURE, group.environment, message)
+
+
 def is_for(run: Run, person: User, permissions: Permissions) -> bool:
     """Return whether the person requested the run, or can cancel it."""
     run_request = getattr(run, "run_request", None)
@@ -316,6 +338,8 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.OVERRIDE_USED: notify_of_override,
     Kind.DEFINITION_MOVED: notify_of_definition,
     Kind.RUNS_STALLED: notify_of_stalls,
+    Kind.FAILURE_APPEARED: notify_of_failure,
+    Kind.FAILURE_REGRESSED: notify_of_failure,
     Kind.FREEZE_STARTED: notify_of_freeze,
     Kind.FREEZE_ENDED: notify_of_freeze,
     Kind.RULES_LOOSENED: notify_of_loosening,

@@ -24,6 +24,7 @@ from runs.models import (
     Agent,
     AgentStop,
     ChangeRequest,
+    FailureGroup,
     Freeze,
     Grant,
     Hook,
@@ -84,6 +85,7 @@ class Site:
     stopped: Agent
     preset: Preset
     shared_preset: Preset
+    failure: FailureGroup
 
     @property
     def slug(self) -> str:
@@ -340,6 +342,10 @@ def trust_job(visitor: Visitor, site: Site) -> Any:
         "scopes-0-verbs": ["see"],
     }
     return visitor.client.post(reverse("admin:runs_jobtrust_new"), typed)
+
+
+def tomorrow(site: Site) -> str:
+    return f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}Z"
 
 
 def slug(site: Site) -> str:

@@ -42,6 +42,7 @@ from tests.governance.attempts import (
     sign_in,
     sign_selected,
     slug,
+    tomorrow,
     trust_job,
     unapproved,
     use_link,
@@ -90,6 +91,7 @@ SHUT = {
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
     *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/schedule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/failuregroup/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -114,6 +116,7 @@ DOWNLOADED = {
     "artifacts": "runs_artifact",
     "deployments": "flows_deployment",
     "work pools": "flows_workpool",
+    "failures": "runs_failuregroup",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
@@ -379,6 +382,21 @@ DOORS: dict[str, Door] = {
     ),
     "cancel selected runs, by list action": Door(
         "action runs.Run.cancel_selected", act("runs.Run", "cancel_selected", "run")
+    ),
+    "set the owner of a failure, by page": Door(
+        "admin/runs/failuregroup/<int:pk>/own/", press("runs_failuregroup_own", "failure", owner="requester")
+    ),
+    "mark a failure as known, by page": Door(
+        "admin/runs/failuregroup/<int:pk>/acknowledge/", press("runs_failuregroup_acknowledge", "failure")
+    ),
+    "mute a failure, by page": Door(
+        "admin/runs/failuregroup/<int:pk>/mute/", press("runs_failuregroup_mute", "failure", until=tomorrow, reason="r")
+    ),
+    "resolve a failure, by page": Door(
+        "admin/runs/failuregroup/<int:pk>/resolve/", press("runs_failuregroup_resolve", "failure", reason="r")
+    ),
+    "add a note to a failure, by page": Door(
+        "admin/runs/failuregroup/<int:pk>/note/", press("runs_failuregroup_note", "failure", reason="r")
     ),
     "preview the portal as a person, by page": Door(
         "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")

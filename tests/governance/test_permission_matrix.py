@@ -24,6 +24,7 @@ from runs.models import Action, Agent, AuditEntry, ChangeRequest, Policy, Run, S
 from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
+from tests.failed_runs import a_failure
 from tests.fakes.prefect import FakePrefect
 from tests.fakes.records import work_queue
 from tests.governance import entry_points
@@ -151,6 +152,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         stopped=stopped_agent(requester, f"stopped-{slug}"),
         preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="mine"),
         shared_preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="shared", is_shared=True),
+        failure=a_failure(deployment),
     )
 
 
@@ -316,6 +318,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/hook": [there.hook.pk],
         "runs/agent": [there.agent.pk],
         "runs/preset": [there.shared_preset.pk],
+        "runs/failuregroup": [there.failure.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

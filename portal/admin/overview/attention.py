@@ -18,7 +18,8 @@ from portal.ui.run_links import Count, runs_url
 from portal.ui.text import deployment_name
 from runs import failure_causes
 from runs.access.decisions import Permissions
-from runs.models import Run, Stall
+from runs.failures.fingerprint import says_nothing
+from runs.models import FailedRun, FailureGroup, Run, Stall, Verb
 from runs.requests import visibility
 
 # Lines of the panel; more would be a list.
@@ -30,10 +31,14 @@ VARYING = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b0x[0-9a
 
 @dataclass(slots=True)
 class Cause:
-    """Failed runs in one environment for one reason; `newest` is the last one of them, `what` the deployments."""
+    """Failed runs in one environment for one reason; `newest` is the last one of them, `what` the deployments.
+
+    `group` is their failure group, None for runs that are not grouped yet, or that failed before they could be.
+    """
 
     newest: Run
     reason: str
+    group: FailureGroup | None = None
     keys: list[int] = field(default_factory=list)
     what: dict[str, None] = field(default_factory=dict)
 
@@ -82,21 +87,43 @@ class StalledRuns:
 
 
 def causes(failed: Iterable[Run], permissions: Permissions) -> list[Cause]:
-    """Group failed runs, the newest first, by their causes: the most frequent first.
+    """Group failed runs, the newest first, by their causes: the most frequent first. Muted groups are left out.
 
-    Readers without `see logs` see no messages, which quote what the run printed: their failures are grouped by
-    deployment alone.
+    Runs that are in no failure group are grouped by the message of their state. Readers without `see logs` see no
+    messages, which quote what the run printed: those failures are grouped by deployment alone.
     """
-    found: dict[tuple[int, str, str], Cause] = {}
+    failed = list(failed)
+    groups = {group.pk for run in failed if (group := group_of(run))}
+    # Of a run of an earlier deployment of that name, the group can be one that the reader does not see.
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    linked = set(FailureGroup.objects.filter(visible, pk__in=groups).values_list("pk", flat=True)) if groups else set()
+    found: dict[tuple[int | str, ...], Cause] = {}
     for run in failed:
+        group = group_of(run)
+        if group and group.shown_state == FailureGroup.State.MUTED:
+            continue
         reason = failure_causes.explain_failure(visibility.muted(run, permissions))
-        is_muted = run.state_message == visibility.HIDDEN
-        key = run.environment_id, run.what if is_muted else "", VARYING.sub("#", reason)
-        cause = found.setdefault(key, Cause(run, reason))
+        is_hidden = run.state_message == visibility.HIDDEN
+        if group and not is_hidden and says_nothing(run.state_message):
+            # The task or the log said what failed.
+            reason = failure_causes.shorten(group.title or reason)
+        key = (group.pk,) if group else (run.environment_id, run.what if is_hidden else "", VARYING.sub("#", reason))
+        cause = found.setdefault(key, Cause(run, reason, group if group and group.pk in linked else None))
         cause.keys.append(run.pk)
         cause.what[run.what] = None
     # Sorted is stable: of equally frequent ones the newest comes first.
     return sorted(found.values(), key=lambda cause: -len(cause.keys))
+
+
+def group_of(run: Run) -> FailureGroup | None:
+    """Return the group of a failed run that was selected with it."""
+    failure: FailedRun | None = getattr(run, "failure", None)
+    return failure.group if failure else None
+
+
+def count_muted(failed: Iterable[Run]) -> int:
+    """Return how many of the failed runs are in muted groups."""
+    return sum(1 for run in failed if (group := group_of(run)) and group.shown_state == FailureGroup.State.MUTED)
 
 
 def stalled_runs(runs: QuerySet[Run], environments: Mapping[int, Environment]) -> list[StalledRuns]:

@@ -120,7 +120,9 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
 def with_environments(runs: QuerySet[Run]) -> QuerySet[Run]:
     # Without the large columns, which no panel shows.
     large = ("parameters", "access_deployment__parameter_schema", "access_deployment__definition")
-    return runs.select_related("environment", "access_deployment__environment").defer(*large)
+    # The group of a failed run, for the failures by cause.
+    group = ("failure__message", "failure__group__message")
+    return runs.select_related("environment", "access_deployment__environment", "failure__group").defer(*large, *group)
 
 
 def own_requests(permissions: Permissions, user: User | AnonymousUser) -> QuerySet[RunRequest]:

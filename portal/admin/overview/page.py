@@ -53,6 +53,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "current": current,
         "causes": causes[: attention.MOST_CAUSES],
         "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
+        "muted_failures": attention.count_muted(current.failed),
         "stalled": attention.stalled_runs(runs, environments),
         "trend": trend_panel.panel(
             Readable(visible, permissions.whole_environments(Verb.SEE)),

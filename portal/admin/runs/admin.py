@@ -30,6 +30,7 @@ from portal.admin.runs.filters import (
     CreatedFilter,
     DeploymentFilter,
     EndedFilter,
+    FailureFilter,
     OriginFilter,
     OwnFilter,
     ParameterFilter,
@@ -77,7 +78,7 @@ class RunAdmin(RestrictedAdmin):
         ParameterFilter,
         EndedFilter,
         StartsFilter,
-        *(ParentFilter, OwnFilter, PickedFilter, PoolFilter, QueueFilter),
+        *(ParentFilter, OwnFilter, PickedFilter, PoolFilter, QueueFilter, FailureFilter),
     ]
     search_fields = ["name"]
     search_help_text = "Name of a run or deployment, a state, or an ID"

@@ -227,6 +227,16 @@ class PickedFilter(GivenFilter):
         return Q(pk__in=keys_of(values[-1]))
 
 
+class FailureFilter(GivenFilter):
+    """`failure=7`: the runs of one failure group."""
+
+    title, parameter_name = "failure", "failure"
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(failure__group=number(values[-1], otherwise=0))
+
+
 def keys_of(text: str) -> list[int]:
     """Return the keys in a text, at most `MOST_PICKED`."""
     keys = [number(each.strip()) for each in text.split(",")[:MOST_PICKED]]

@@ -18,8 +18,9 @@ from portal.admin.runs.subflows import subflows_of
 from portal.ui import artifact_view, freshness
 from runs import diagnosis, run_context
 from runs.access.decisions import Permissions, Target
-from runs.models import Approval, Run, RunRequest, Verb
+from runs.models import Approval, FailureGroup, Run, RunRequest, Verb
 from runs.models.action import CANCELS, State
+from runs.models.run import FAILED
 from runs.requests import visibility
 from runs.run_history import history_of
 
@@ -73,6 +74,7 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         "compared": headline.compared(run, history, now),
         "sentence": sentence,
         "reason": headline.reason(run, history, sentence),
+        "failure": failure_of(run, permissions),
         "origin": origin(run, run_request),
         "parent": visible_parent(run, permissions),
         "run_request": run_request,
@@ -100,6 +102,15 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         "artifacts": artifacts,
         "freshness": [freshness.freshness_of([run.environment], "runs")[0]],
     }
+
+
+def failure_of(run: Run, permissions: Permissions) -> FailureGroup | None:
+    """Return the failure group of a run that is failed now, if the reader can see it."""
+    if run.state_type not in FAILED:
+        return None
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    groups = FailureGroup.objects.select_related("owner").defer("message")
+    return groups.filter(visible, failed_runs__run=run).first()
 
 
 def origin(run: Run, run_request: RunRequest | None) -> str:

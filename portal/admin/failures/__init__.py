@@ -1,0 +1,1 @@
+"""Failure groups: their list, and the page of one."""
