@@ -30,6 +30,7 @@ CONFLICTS = frozenset(
         *("deployment.unchanged", "environment.moved", "freeze.already", "freeze.none", "grant.revoked"),
         *("idempotency.in_flight", "occurrence.closed", "override.not_waiting", "request.changed", "request.expired"),
         *(
+            "failure.state",
             "preset.taken",
             "retry.pending",
             "rules.moved",

@@ -33,6 +33,7 @@ from .client_errors import (
     Unreachable,
 )
 from .crm_deployments import CRMDeployments
+from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
@@ -51,6 +52,8 @@ __all__ = [
     "Environment",
     "Event",
     "Explanation",
+    "Failure",
+    "FailureDetail",
     "FieldError",
     "Forbidden",
     "Freeze",
@@ -66,6 +69,7 @@ __all__ = [
     "PortalFailed",
     "Preset",
     "Problem",
+    "RetriedRuns",
     "Run",
     "RunDetail",
     "RunRequest",

@@ -34,6 +34,7 @@ from .command_parser import (
     UNAVAILABLE,
     CommandParser,
 )
+from .failure_commands import add_failures
 from .login_commands import add_login
 from .pool_commands import add_pools
 from .portal_api import Portal
@@ -101,6 +102,7 @@ def build_parser() -> CommandParser:
         add_requests,
         add_presets,
         add_backfills,
+        add_failures,
         add_schedules,
         add_rules,
     ):

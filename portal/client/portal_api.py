@@ -28,6 +28,7 @@ from .answers import (
 )
 from .answers import RunRequest as Request
 from .decoding import decode
+from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .pool_answers import WorkPool, WorkPoolDetail
 from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
@@ -442,6 +443,39 @@ class Portal:
         self, environment: str, deployment: DeploymentReference, reason: str = "", *, ticket: str = ""
     ) -> Action:
         return self._edit(environment, deployment, {"is_paused": False, "reason": reason, "ticket": ticket})
+
+    # Failures ---------------------------------------------------------------------------------------------------------
+
+    def failures(self, environment: str = "", **filters: Any) -> Iterator[Failure]:
+        """List failure groups, those that failed last first; `filters`: state, deployment, owner, task, search …"""
+        return self._rows(Failure, "/failures", {"environment": environment, **filters})
+
+    def failure(self, number: int) -> FailureDetail:
+        return self._get(FailureDetail, path("failures", number))
+
+    def own_failure(self, number: int, owner: str) -> FailureDetail:
+        """Set the owner by user name; empty for none."""
+        return self._post(FailureDetail, path("failures", number, "own"), {"owner": owner})
+
+    def acknowledge_failure(self, number: int, reason: str = "") -> FailureDetail:
+        """Mark a failure as known, also one that is muted or was resolved."""
+        return self._post(FailureDetail, path("failures", number, "acknowledge"), {"reason": reason})
+
+    def mute_failure(self, number: int, until: datetime, reason: str = "") -> FailureDetail:
+        return self._post(FailureDetail, path("failures", number, "mute"), {"until": until, "reason": reason})
+
+    def resolve_failure(self, number: int, reason: str) -> FailureDetail:
+        return self._post(FailureDetail, path("failures", number, "resolve"), {"reason": reason})
+
+    def note_failure(self, number: int, text: str) -> FailureDetail:
+        return self._post(FailureDetail, path("failures", number, "notes"), {"text": text})
+
+    def retry_failure(
+        self, number: int, reason: str = "", *, ticket: str = "", most: int | None = None, key: str = ""
+    ) -> RetriedRuns:
+        """Retry the runs of a failure that are still failed, at most the newest `most`."""
+        body = {"reason": reason, "ticket": ticket} | ({"most": most} if most else {})
+        return self._post(RetriedRuns, path("failures", number, "retry"), body, key=key)
 
     # Rules ------------------------------------------------------------------------------------------------------------
 

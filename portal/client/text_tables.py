@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .failure_answers import Failure
 from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
 from .schedule_answers import Schedule
@@ -114,6 +115,17 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("owner", lambda row: row.owner),
         ("ends", lambda row: row.valid_until),
     ],
+    Failure: [
+        ("failure", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("deployment", lambda row: row.deployment),
+        ("task", lambda row: row.task),
+        ("state", lambda row: row.state),
+        ("owner", lambda row: row.owner),
+        ("failures", lambda row: row.failures),
+        ("last", lambda row: row.last_seen_at),
+        ("reason", lambda row: row.reason[:80]),
+    ],
     WhoCan: [
         ("verb", lambda row: row.verb),
         ("allowed", lambda row: [each.name for each in row.allowed]),
@@ -152,9 +164,9 @@ COLUMNS: dict[type[Any], list[Column]] = {
 
 # Label of a state in lower case -> style
 STATE_STYLES = {
-    **dict.fromkeys(("completed", "up", "done"), "green"),
-    **dict.fromkeys(("failed", "crashed", "down", "lost", "refused", "refused at launch"), "red"),
+    **dict.fromkeys(("completed", "up", "done", "resolved"), "green"),
+    **dict.fromkeys(("failed", "crashed", "down", "lost", "refused", "refused at launch", "new", "regressed"), "red"),
     **dict.fromkeys(("running", "launched", "launching", "queued"), "blue"),
-    **dict.fromkeys(("waiting for approval", "pending", "late", "unknown", "cancelling"), "yellow"),
-    **dict.fromkeys(("cancelled", "withdrawn", "expired", "rejected"), "dim"),
+    **dict.fromkeys(("waiting for approval", "pending", "late", "unknown", "cancelling", "known"), "yellow"),
+    **dict.fromkeys(("cancelled", "withdrawn", "expired", "rejected", "muted"), "dim"),
 }

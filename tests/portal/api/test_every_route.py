@@ -214,6 +214,23 @@ ROUTES = [
             f"/environments/{there.slug}/runs/{there.failed.prefect_id}/retry", {"reason": "r"}
         ),
     ),
+    *(
+        Route(
+            "post",
+            f"/failures/{{number}}/{act}",
+            page,
+            lambda caller, there, act=act, body=body: caller.post(  # type: ignore[misc]
+                f"/failures/{there.failure.pk}/{act}", body
+            ),
+        )
+        for act, page, body in (
+            ("own", "set the owner of a failure, by page", {"owner": "requester"}),
+            ("acknowledge", "mark a failure as known, by page", {}),
+            ("mute", "mute a failure, by page", {"until": f"{timezone.now() + timedelta(days=1):%Y-%m-%dT%H:%M}Z"}),
+            ("resolve", "resolve a failure, by page", {"reason": "r"}),
+            ("notes", "add a note to a failure, by page", {"text": "r"}),
+        )
+    ),
     Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
     Route(
@@ -271,6 +288,7 @@ ELSEWHERE = {
     ("post", "/schedules/next"),  # test_schedules_api
     ("post", "/tokens/revoke"),
     ("post", "/job-tokens"),  # test_job_exchange
+    ("post", "/failures/{number}/retry"),  # test_failure_routes: one entry for each of its runs
     ("delete", "/presets/{number}"),  # test_preset_routes: a token of an administrator is none
 }
 
