@@ -21,7 +21,7 @@ CONSUMERS: dict[str, Consumer] = {
     "failures": Consumer(
         failures.note,
         (RunEvent.Kind.RUN_APPEARED, RunEvent.Kind.RUN_MOVED),
-        Q(data__state__in=sorted(FAILED)),
+        only=Q(data__state__in=sorted(FAILED)),
     ),
 }
 
