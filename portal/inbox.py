@@ -40,9 +40,15 @@ def waiting_changes(request: HttpRequest) -> list[ChangeRequest]:
 
 
 def waiting_rules(request: HttpRequest) -> list[ChangeRequest]:
-    """Return the changes of rules that need the reader's approval, loaded once per request."""
+    """Return the changes of rules that need the reader's approval."""
+    by = actor_of(request)
+    return rule_changes.approvable(by, overseen_rules(request)) if by.is_administrator else []
+
+
+def overseen_rules(request: HttpRequest) -> list[ChangeRequest]:
+    """Return the waiting changes of rules that an administrator or auditor sees, loaded once per request."""
     found: list[ChangeRequest] | None = getattr(request, "_waiting_rules", None)
     if found is None:
-        found = rule_changes.waiting_for(actor_of(request))
+        found = rule_changes.waiting(actor_of(request))
         request._waiting_rules = found  # type: ignore[attr-defined]  # lives as long as the request
     return found

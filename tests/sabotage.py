@@ -1513,6 +1513,13 @@ SABOTAGES = (
         'slots += [by_slot(in_utc, F("day"), MINUS_ONE)]',
     ),
     Sabotage(
+        "the page of a request reads its approvals again and again",
+        ("tests/portal/admin/requests/test_request_page.py::test_the_cost_is_agreed",),
+        "portal/admin/requests/page.py",
+        '    prefetch_related_objects([run_request.change], "approvals")\n',
+        "",
+    ),
+    Sabotage(
         "the overview tells why a run failed to who may not read its log",
         ("tests/portal/admin/overview/test_numbers.py::test_a_reader_without_logs_cannot_tell_causes_apart",),
         "portal/admin/overview/attention.py",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from django.apps import apps
 from django.contrib.auth.models import User
-from django.db.models import Model
+from django.db.models import BigIntegerField, Model, QuerySet, TextField, Value
+from django.db.models.functions import Cast
 from django.urls import NoReverseMatch, reverse
 
 from runs.models import AuditEntry, EventRule, Hook, Run, RunRequest, ServiceAccount, Token
@@ -38,58 +40,76 @@ SUBJECTS = {
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")
+# What is looked up beside subjects: service accounts by their users, tokens and hooks by their keys.
+ACCOUNT, KEY = "account of a user", "key"
 
 
-def link_subjects(entries: Iterable[AuditEntry]) -> None:
-    """Set `href` on each entry whose subject still exists, and `token_href` where a token acted.
+def link_subjects(entries: Iterable[AuditEntry], known: Iterable[tuple[str, str]] = ()) -> None:
+    """Set `href` on each entry whose subject still exists, and `token_href` where a token acted; in one query.
 
-    One query for each kind of subject, one for service accounts and one for tokens.
+    `known` are subjects that exist, by kind and key.
     """
-    entries = list(entries)
-    # Entries hold no foreign keys, because history outlives its subjects: existence has to be looked up.
+    entries, known = list(entries), set(known)
+    # 1. Entries hold no foreign keys, because history outlives its subjects: existence has to be looked up.
     wanted: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
-        if entry.subject_id.isdecimal():
+        if entry.subject_id.isdecimal() and (entry.subject_kind, entry.subject_id) not in known:
             wanted[entry.subject_kind].add(entry.subject_id)
-    found = {(kind, pk) for kind, pks in wanted.items() for pk in existing(kind, pks)}
-    service_accounts = service_account_pages({pk for kind, pk in found if kind in ACCOUNTS})
-    tokens = token_pages({entry.token_id for entry in entries} - {""})
+    accounts = {int(pk) for kind in ACCOUNTS for pk in wanted[kind]}
+    keys = {entry.token_id for entry in entries} - {""}
+    pages = pages_of(
+        [
+            *(
+                part(kind, apps.get_model(SUBJECTS[kind]), pk__in=pks)
+                for kind, pks in wanted.items()
+                if kind in SUBJECTS
+            ),
+            *([part(ACCOUNT, ServiceAccount, "user", user__in=accounts)] if accounts else []),
+            # By token, hook and event rule. Readers of the audit trail see all of them.
+            *([part(KEY, model, "key", key__in=keys) for model in (Token, Hook, EventRule)] if keys else []),
+        ]
+    )
+    pages |= {subject: address(*subject) for subject in known if subject[0] in SUBJECTS}
+    # 2. The link of each entry.
     for entry in entries:
-        if (entry.subject_kind, entry.subject_id) in found:
-            page = service_accounts.get(entry.subject_id) if entry.subject_kind in ACCOUNTS else None
-            entry.href = page or address(entry.subject_kind, entry.subject_id)  # type: ignore[attr-defined]  # for this page
-        entry.token_href = tokens.get(entry.token_id, "")  # type: ignore[attr-defined]  # for this page
+        own = pages.get((ACCOUNT, entry.subject_id)) if entry.subject_kind in ACCOUNTS else None
+        if href := own or pages.get((entry.subject_kind, entry.subject_id)):
+            entry.href = href  # type: ignore[attr-defined]  # for this page
+        entry.token_href = pages.get((KEY, entry.token_id), "")  # type: ignore[attr-defined]  # for this page
 
 
-def service_account_pages(users: set[str]) -> dict[str, str]:
-    """Return the pages of those users that are service accounts, by the key of the user."""
-    rows = ServiceAccount.objects.filter(user__in={int(pk) for pk in users}).values_list("user", "pk") if users else ()
-    return {str(user): reverse("admin:runs_serviceaccount_change", args=[pk]) for user, pk in rows}
+def part(kind: str, model: type[Model], name: str = "pk", **criteria: Any) -> QuerySet[Any, Any]:
+    """Return the rows of a model as kind, name as text, model and key."""
+    rows = model._default_manager.order_by().filter(**criteria)
+    label = Value(model._meta.label_lower, TextField())
+    return rows.values_list(Value(kind, TextField()), Cast(name, TextField()), label, Cast("pk", BigIntegerField()))
 
 
-def token_pages(keys: set[str]) -> dict[str, str]:
-    """Return the pages of tokens, hooks and event rules by their keys. Readers of the audit trail see all of them."""
-    tokens = Token.objects.filter(key__in=keys).values_list("key", "pk") if keys else ()
-    found = {key: address("token", str(pk)) for key, pk in tokens}
-    for kind, rows in (("hook", Hook.objects), ("eventrule", EventRule.objects)):
-        if left := keys - found.keys():
-            found |= {key: address(kind, str(pk)) for key, pk in rows.filter(key__in=left).values_list("key", "pk")}
-    return found
-
-
-def existing(kind: str, pks: set[str]) -> list[str]:
-    if kind not in SUBJECTS:
-        return []
-    model = apps.get_model(SUBJECTS[kind])
-    return [str(pk) for pk in model._default_manager.filter(pk__in=pks).values_list("pk", flat=True)]
+def pages_of(parts: Sequence[QuerySet[Any, Any]]) -> dict[tuple[str, str], str]:
+    """Return the addresses of rows by their kind and name."""
+    if not parts:
+        return {}
+    rows = parts[0].union(*parts[1:], all=True).order_by() if len(parts) > 1 else parts[0]
+    return {(kind, name): page_of(label, str(pk)) for kind, name, label, pk in rows}
 
 
 def address(kind: str, pk: str) -> str:
+    return page_of(SUBJECTS[kind].lower(), pk)
+
+
+def page_of(label: str, pk: str) -> str:
+    """Return the address of a row's page; `label` is that of its model, such as "runs.run"."""
     try:
-        return reverse(f"admin:{SUBJECTS[kind].lower().replace('.', '_')}_change", args=[pk])
+        return reverse(f"admin:{label.replace('.', '_')}_change", args=[pk])
     except NoReverseMatch:
         # The key is digits but longer than any that a page accepts.
         return ""
+
+
+def subjects_of(criteria: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Return the kinds and keys of the rows that `filter_of` names."""
+    kinds = [subject.partition(":") for subject in criteria.get("subject", "").split(",") if subject]
+    return [(kind, pk) for kind, _, pk in kinds]
 
 
 def filter_of(row: Model) -> dict[str, str]:

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.ui import versions as ui_versions
-from portal.ui.audit_links import filter_of, link_subjects
+from portal.ui.audit_links import filter_of, link_subjects, subjects_of
 from runs.audit import queries
 from runs.models import AuditEntry
 
@@ -34,7 +34,7 @@ def entries_about(request: HttpRequest, row: Model | None) -> dict[str, Any]:
     criteria = filter_of(row)
     # One more than displayed tells whether there are more; a count would read the whole partitioned table.
     entries = list(queries.entries(criteria).order_by("-sequence")[: MOST + 1])
-    link_subjects(entries[:MOST])
+    link_subjects(entries[:MOST], subjects_of(criteria))
     return {
         "is_shown": True,
         "entries": entries[:MOST],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -58,10 +59,13 @@ def runs_url(**criteria: str | Iterable[str] | datetime | None) -> str:
     return list_url("runs_run", **criteria)
 
 
-def first_keys(lists: Sequence[QuerySet[Any]], counted: Sequence[QuerySet[Any]]) -> tuple[list[list[int]], list[int]]:
-    """Return the keys of the rows of each list, which are sliced, and the number of rows of each other queryset.
+def first_keys(
+    lists: Sequence[QuerySet[Any]], counted: Sequence[QuerySet[Any]], tables: Sequence[QuerySet[Any, Any]]
+) -> tuple[list[list[int]], list[int], list[list[dict[str, Any]]]]:
+    """Return the keys of the rows of each list, which are sliced, the number of rows of others, and the rows of others.
 
-    In one query. A number is `MOST_COUNTED` + 1 for all that have more.
+    In one query. A number is `MOST_COUNTED` + 1 for all that have more. The tables are made by `values`; times in them
+    are texts.
     """
     parts: list[str] = []
     parameters: list[Any] = []
@@ -73,10 +77,15 @@ def first_keys(lists: Sequence[QuerySet[Any]], counted: Sequence[QuerySet[Any]])
         text, values = compiled(queryset.order_by().values("pk")[: MOST_COUNTED + 1])
         parts.append(f"(SELECT count(*) FROM ({text}) AS counted)")
         parameters += values
+    for queryset in tables:
+        text, values = compiled(queryset)
+        parts.append(f"(SELECT coalesce(json_agg(row), '[]')::text FROM ({text}) AS row)")
+        parameters += values
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {', '.join(parts)}", parameters)
         found = cursor.fetchone()
-    return list(found[: len(lists)]), list(found[len(lists) :])
+    end = len(lists) + len(counted)
+    return list(found[: len(lists)]), list(found[len(lists) : end]), [json.loads(text) for text in found[end:]]
 
 
 def compiled(queryset: QuerySet[Any]) -> tuple[str, Sequence[Any]]:

@@ -179,12 +179,15 @@ def related_versions(link: Link, pk: Any) -> Iterator[Version]:
 
 
 def display_name(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:
-    """Return the names of the rows that the keys in these versions refer to; one query for each column."""
-    names: dict[tuple[str, Any], str] = {}
+    """Return the names of the rows that the keys in these versions refer to; one query for each model."""
+    wanted: dict[type[Model], set[Any]] = {}
     for column, model in KEYS.items():
-        pks = {each.data.get(column) for each in versions} - {None}
-        names |= {(column, row.pk): str(row) for row in model._default_manager.filter(pk__in=pks)} if pks else {}
-    return names
+        wanted.setdefault(model, set()).update({each.data.get(column) for each in versions} - {None})
+    names = {
+        model: {row.pk: str(row) for row in model._default_manager.filter(pk__in=pks)} if pks else {}
+        for model, pks in wanted.items()
+    }
+    return {(column, pk): name for column, model in KEYS.items() for pk, name in names[model].items()}
 
 
 def columns(

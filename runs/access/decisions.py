@@ -38,6 +38,15 @@ GRANTED = """
     AND (valid_until IS NULL OR valid_until > %(now)s)
     ORDER BY granted_at DESC
 """
+GRANTED_EACH = """
+    SELECT runs_grant.*, holder FROM unnest(%(users)s::int[]) AS holder
+    JOIN runs_grant ON person_id = holder
+        OR group_id IN (SELECT group_id FROM auth_user_groups WHERE user_id = holder)
+    WHERE revoked_at IS NULL
+    AND (valid_from IS NULL OR valid_from <= %(now)s)
+    AND (valid_until IS NULL OR valid_until > %(now)s)
+    ORDER BY granted_at DESC
+"""
 
 
 class Forbidden(Refused):
@@ -356,6 +365,15 @@ def granted_to(user: User | AnonymousUser) -> tuple[Grant, ...]:
     return shared(
         ("grants", user.pk), lambda: tuple(Grant.objects.raw(GRANTED, {"user": user.pk, "now": timezone.now()}))
     )
+
+
+def permissions_of_each(people: Iterable[User]) -> list[Permissions]:
+    """Read what each of these people can do without a scope; in one query, besides that for the people."""
+    found: dict[int, list[Grant]] = {person.pk: [] for person in people if person.is_active}
+    rows: Any = Grant.objects.raw(GRANTED_EACH, {"users": list(found), "now": timezone.now()}) if found else ()
+    for grant in rows:
+        found[grant.holder].append(grant)
+    return [Permissions(person, tuple(found.get(person.pk, ()))) for person in people]
 
 
 def decide(

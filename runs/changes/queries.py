@@ -117,6 +117,9 @@ def last_approved_of_each() -> Callable[[RunRequest], RunRequest | None]:
 def is_signed(run_request: RunRequest) -> bool:
     """Return whether the portal signed the request, all that belongs to it, and its approvals."""
     change = run_request.change
+    if run_request.spec.change_id == change.pk:
+        # The same row: not read once more.
+        run_request.spec.change = change
     parts = all(signatures.is_signed(row) for row in (change, run_request.spec, run_request))
     return parts and all(signatures.is_signed(approval) for approval in changes.approvers_of(change))
 

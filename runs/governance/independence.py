@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,7 @@ from flows.models import Environment
 from runs.actors import Kind
 from runs.errors import Refused
 from runs.models import AuditEntry, ChangeRequest, Grant, Hook
+from runs.shared_reads import shared
 
 # Hours before a request whose changes are displayed where the rule is off.
 DISPLAYED_HOURS = 24
@@ -85,10 +87,16 @@ def account_changes(people: Iterable[int | None], since: datetime) -> tuple[Acco
     found: list[AccountChange] = []
     known: set[int] = set()
     latest = {person for person in people if person is not None}
+    # By person. A page asks for overlapping sets of people.
+    read = shared(("account changes", since), lambda: defaultdict[int, list[AccountChange]](list))
     # Without a limit: a chain of accounts that is longer than it would lead past the rule.
     while latest:
         known |= latest
-        found += [change for change in changes_of(latest, since) if change.by_id != change.person_id]
+        if unread := latest - read.keys():
+            read |= {person: [] for person in unread}
+            for change in changes_of(unread, since):
+                read[change.person_id].append(change)
+        found += [change for person in sorted(latest) for change in read[person] if change.by_id != person]
         latest = {change.by_id for change in found} - known
     return tuple(sorted(found, key=lambda change: change.at, reverse=True))
 

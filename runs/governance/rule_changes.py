@@ -7,7 +7,7 @@ called again with the approved change request: `runs.governance.signed_changes`.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -241,15 +241,25 @@ def visible_to(by: Actor) -> Q:
     return rules if oversees(by) else rules & Q(requested_by=by.user.pk)
 
 
-def waiting_for(by: Actor) -> list[ChangeRequest]:
-    """Return the changes of rules that the actor can approve now, the oldest first; none but for administrators."""
+def waiting(by: Actor) -> list[ChangeRequest]:
+    """Return the changes of rules that the actor sees and that can be decided now, the oldest first."""
+    found = ChangeRequest.objects.filter(
+        visible_to(by), state=ChangeRequest.State.WAITING, expires_at__gt=timezone.now()
+    )
+    return list(found.select_related("rule_change", "environment").order_by("requested_at", "pk"))
+
+
+def approvable(by: Actor, waiting: Iterable[ChangeRequest]) -> list[ChangeRequest]:
+    """Return those of the waiting changes of rules that the actor can approve; none but for administrators."""
     if not by.is_administrator:
         return []
-    waiting = ChangeRequest.objects.filter(
-        kind=ChangeRequest.Kind.RULES, state=ChangeRequest.State.WAITING, expires_at__gt=timezone.now()
-    ).exclude(requested_by=by.user.pk)
-    found = waiting.select_related("rule_change", "environment").order_by("requested_at", "pk")
-    return [change for change in found if not gains(by.user, change.rule_change.beneficiary)]
+    others = [change for change in waiting if change.requested_by_id != by.user.pk]
+    return [change for change in others if not gains(by.user, change.rule_change.beneficiary)]
+
+
+def waiting_for(by: Actor) -> list[ChangeRequest]:
+    """Return the changes of rules that the actor can approve now, the oldest first; none but for administrators."""
+    return approvable(by, waiting(by)) if by.is_administrator else []
 
 
 def require_signer(change: ChangeRequest, by: Actor, *, approves: bool) -> None:

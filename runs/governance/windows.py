@@ -18,6 +18,7 @@ from cronsim import CronSim
 from django.utils import timezone
 from django.utils.formats import date_format
 
+from flows.models import Environment
 from runs.access.decisions import Target, matches
 from runs.governance.requirements import in_force
 from runs.models import Freeze, Window
@@ -47,6 +48,14 @@ class Standing:
         return self.is_open
 
 
+def freezes_of(environment: Environment) -> tuple[Freeze, ...]:
+    """Return the freezes that were not lifted, each with the environment."""
+    found = tuple(Freeze.objects.raw(FREEZES, [environment.pk]))
+    for each in found:
+        each.environment = environment
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Calendar:
     """The windows and freezes that apply to one deployment."""
@@ -57,9 +66,7 @@ class Calendar:
     @classmethod
     def of(cls, target: Target) -> Calendar:
         active = [each for each in in_force(Window, target.environment) if each.is_active and matches(each, target)]
-        environment = target.environment.pk
-        freezes = shared(("freezes", environment), lambda: tuple(Freeze.objects.raw(FREEZES, [environment])))
-        return cls(tuple(active), freezes)
+        return cls(tuple(active), shared(("freezes", target.environment.pk), lambda: freezes_of(target.environment)))
 
     def at(self, moment: datetime) -> Standing:
         """Return whether a run can start at a moment, which must be aware."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -234,7 +235,12 @@ class ChangeRequest(models.Model):
         if self.kind == self.Kind.RULES:
             return f"{'; '.join(self.rule_change.what)} in {self.environment_name}"
         # All of them, not only their names: lists prefetch the specs of all their change requests.
-        names = [spec.deployment_name for spec in sorted(self.specs.all(), key=lambda each: each.position)]
+        return self.title_for(
+            [spec.deployment_name for spec in sorted(self.specs.all(), key=lambda each: each.position)]
+        )
+
+    def title_for(self, names: Sequence[str]) -> str:
+        """Return the title of a change request for runs; `names` are the deployments of its specs, in their order."""
         what = names[0] if len(names) == 1 else f"{len(names)} runs of {', '.join(dict.fromkeys(names))}"
         return f"{what} in {self.environment_name}"
 

@@ -32,11 +32,17 @@ def many_runs(deployment: Deployment, number: int, **columns: Any) -> list[Run]:
 
 
 def many_requests(
-    deployment: Deployment, requester: User, number: int, policy: dict[str, Any] | None = None, **columns: Any
+    deployment: Deployment,
+    requester: User,
+    number: int,
+    policy: dict[str, Any] | None = None,
+    kind: ChangeRequest.Kind = ChangeRequest.Kind.RUN,
+    **columns: Any,
 ) -> list[RunRequest]:
     """Waiting ones, `columns` of their run requests; a change request and its run request share a number."""
     changes = ChangeRequest.objects.bulk_create(
         ChangeRequest(
+            kind=kind,
             environment=deployment.environment,
             environment_name=deployment.environment.slug,
             requested_by=requester,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django import forms
+from django.db.models import prefetch_related_objects
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -41,6 +42,8 @@ class Place:
 
 def rights(permissions: Permissions, environments: Iterable[Environment]) -> dict[str, Any]:
     """Return the context of `portal/people/_places.html`."""
+    # Each grant says by which group it came.
+    prefetch_related_objects(permissions.grants, "group")
     return {
         "places": [Place(environment, rights_in(permissions, environment)) for environment in environments],
         "is_administrator": permissions.is_administrator,

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Environment
+from portal.auth.request_user import permissions_of
 from portal.ui import audit_panel
 from runs.audit import queries
 from runs.governance import loosening
@@ -46,12 +48,13 @@ class Row:
     counts: list[Count]
 
 
-def rows_for(request: HttpRequest) -> list[Row]:
+def rows_for(request: HttpRequest, visible: Iterable[Environment]) -> list[Row]:
     """Return a row for each protected environment; none for readers who may not read the audit trail."""
     if not audit_panel.can_read(request):
         return []
-    # All of them: who reads the trail reads it of every environment.
-    protected = list(loosening.guarded_environments())
+    # All of them: who reads the trail reads it of every environment. An administrator sees all.
+    is_complete = permissions_of(request).is_administrator
+    protected = list(filter(loosening.is_guarded, visible) if is_complete else loosening.guarded_environments())
     since = timezone.localdate() - timedelta(days=DAYS - 1)
     found = counted([environment.slug for environment in protected], since) if protected else Counter()
     return [
@@ -67,11 +70,13 @@ def counted(slugs: Collection[str], since: date) -> Counter[tuple[str, str]]:
     """Return the number of entries by environment and column since the beginning of a day."""
     done = AuditEntry.objects.filter(queries.since(since.isoformat()), outcome=AuditEntry.Outcome.DONE)
     verbs = [verb for verb in COLUMNS.values() if verb != LOOSENED]
-    entries = done.filter(verb__in=verbs, environment__in=slugs).order_by()
-    found = Counter(entries.values_list("environment", "verb"))
-    # An act can loosen the rules of several environments, and counts once in each.
-    for loosened in done.filter(after__has_key=LOOSENED).order_by().values_list("after__loosened", flat=True):
-        found.update({(slug, LOOSENED): 1 for slug in {each["environment"] for each in loosened}})
+    entries = done.filter(Q(verb__in=verbs, environment__in=slugs) | Q(after__has_key=LOOSENED)).order_by()
+    found: Counter[tuple[str, str]] = Counter()
+    for environment, verb, loosened in entries.values_list("environment", "verb", f"after__{LOOSENED}"):
+        if verb in verbs:
+            found[environment, verb] += 1
+        # An act can loosen the rules of several environments, and counts once in each.
+        found.update({(slug, LOOSENED): 1 for slug in {each["environment"] for each in loosened or ()}})
     return found
 
 

@@ -140,6 +140,9 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             sync = partial(configuration.sync_environment, environment, by=actor_of(request))
             attempt(request, environment, sync, done)
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Environment]:
+        return super().get_queryset(request).select_related("server__health")
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from django.db.models import Exists, OuterRef, Prefetch
+from dataclasses import dataclass
+
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, OuterRef, Subquery
 from django.http import HttpRequest
-from django.utils import timezone
 
 from portal import inbox
 from portal.auth.request_user import actor_of
@@ -24,10 +26,17 @@ def rules_waiting(request: HttpRequest) -> list[ChangeRequest]:
     by = actor_of(request)
     if not rule_changes.oversees(by):
         return []
-    visible = rule_changes.visible_to(by)
-    waiting = ChangeRequest.objects.filter(visible, state=ChangeRequest.State.WAITING, expires_at__gt=timezone.now())
-    waiting = waiting.exclude(pk__in=[change.pk for change in inbox.waiting_rules(request)])
-    return list(waiting.select_related("rule_change").order_by("requested_at", "pk")[:FEW])
+    own = {change.pk for change in inbox.waiting_rules(request)}
+    return [change for change in inbox.overseen_rules(request) if change.pk not in own][:FEW]
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """An emergency override, what it was for, and the key of the run request whose page says so."""
+
+    row: BreakGlass
+    title: str
+    request_key: int
 
 
 def paused_schedules(permissions: Permissions) -> list[Schedule]:
@@ -38,7 +47,7 @@ def paused_schedules(permissions: Permissions) -> list[Schedule]:
     return list(paused.order_by("-changed_at", "pk")[:FEW])
 
 
-def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass]:
+def to_review(request: HttpRequest, permissions: Permissions) -> list[Override]:
     """Return emergency overrides that the reader may review."""
     if not permissions.can_any(Verb.APPROVE):
         return []
@@ -56,8 +65,9 @@ def to_review(request: HttpRequest, permissions: Permissions) -> list[BreakGlass
         .exclude(change__on_behalf_of=me)
     )
     # Of several runs the page of the first says what was overridden.
-    shown = found.select_related("change").prefetch_related(
-        Prefetch("change__specs", RunSpec.objects.only("change", "position", "deployment_name").order_by("position")),
-        Prefetch("change__run_requests", RunRequest.objects.only("change").order_by("pk")),
+    specs = RunSpec.objects.filter(change=OuterRef("change")).order_by("position")
+    shown = found.select_related("change").annotate(
+        names=ArraySubquery(specs.values("deployment_name")),
+        first_request=Subquery(runs.order_by("pk").values("pk")[:1]),
     )
-    return list(shown[:FEW])
+    return [Override(row, row.change.title_for(row.names), row.first_request) for row in shown[:FEW]]

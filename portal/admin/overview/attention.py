@@ -6,10 +6,8 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
-from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Count as CountRows
-from django.db.models import Min, QuerySet
 from django.urls import reverse
 
 from flows.models import Environment
@@ -126,24 +124,18 @@ def count_muted(failed: Iterable[Run]) -> int:
     return sum(1 for run in failed if (group := group_of(run)) and group.shown_state == FailureGroup.State.MUTED)
 
 
-def stalled_runs(runs: QuerySet[Run], environments: Mapping[int, Environment]) -> list[StalledRuns]:
-    """Return a row for each environment and kind of stall, in the order of the kinds; one query."""
-    rows = (
-        runs.order_by()
-        .exclude(stalled_kind="")
-        .values_list("environment_id", "environment__slug", "stalled_kind")
-        .annotate(number=CountRows("pk"), since=Min("stalled_since"), names=ArrayAgg("deployment_name", distinct=True))
-    )
+def stalled_runs(stalled: Iterable[Mapping[str, Any]], environments: Mapping[int, Environment]) -> list[StalledRuns]:
+    """Return a row for each environment and kind of stall, in the order of the kinds, of those of `current_runs`."""
     found = [
         StalledRuns(
             # Of a run without a deployment the environment can be one whose page the reader does not see.
-            environments.get(pk) or Environment(pk=pk, slug=slug),
-            Stall(kind),
-            number,
-            since,
-            listed([deployment_name(name) or "no deployment" for name in names], MOST_NAMES),
+            environments.get(row["place"]) or Environment(pk=row["place"], slug=row["slug"]),
+            Stall(row["kind"]),
+            row["number"],
+            datetime.fromisoformat(row["since"]),
+            listed([deployment_name(name) or "no deployment" for name in row["names"]], MOST_NAMES),
         )
-        for pk, slug, kind, number, since, names in rows
+        for row in stalled
     ]
     order = list(Stall)
     return sorted(found, key=lambda row: (order.index(row.kind), row.environment.slug))

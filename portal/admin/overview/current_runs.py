@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Case, Q, QuerySet, Value, When
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import Case, F, Min, Q, QuerySet, Value, When
+from django.db.models import Count as CountRows
 from django.db.models.functions import Coalesce
 from django.urls import reverse
 from django.utils import timezone
@@ -56,13 +59,14 @@ class OwnRequest:
 
 @dataclass(frozen=True, slots=True)
 class CurrentRuns:
-    """The lists of the page, and the last failures, the newest first."""
+    """The lists of the page, the last failures, the newest first, and stalled runs by environment and kind."""
 
     running: Listing[Run]
     scheduled: Listing[Run]
     own_requests: Listing[OwnRequest]
     own_runs: Listing[Run]
     failed: list[Run]
+    stalled: list[dict[str, Any]]
 
     @property
     def has_own(self) -> bool:
@@ -82,7 +86,13 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
     recent = Q(ended_at__gte=now - RECENT) | Q(state_type__in=RUNNING, deleted_upstream_at=None)
     failed = runs.filter(state_type__in=FAILED, ended_at__gte=span.begins, ended_at__lt=span.ends)
     # 2. Their keys and numbers, then the rows, each once.
-    lists, numbers = first_keys(
+    stalled = (
+        runs.order_by()
+        .exclude(stalled_kind="")
+        .values(place=F("environment_id"), slug=F("environment__slug"), kind=F("stalled_kind"))
+        .annotate(number=CountRows("pk"), since=Min("stalled_since"), names=ArrayAgg("deployment_name", distinct=True))
+    )
+    lists, numbers, (stalls,) = first_keys(
         [
             running.order_by(Coalesce("started_at", "sort_at").desc(), "-pk")[:FEW],
             scheduled.order_by("expected_start_at", "pk")[:FEW],
@@ -93,6 +103,7 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
             )[:FEW],
         ],
         [running, scheduled, own_running, requests.filter(state__in=OPEN_REQUESTS)],
+        [stalled],
     )
     rows = with_environments(runs).in_bulk({key for keys in lists[:4] for key in keys})
     found = RunRequest.objects.select_related("change", "spec", "environment", "run")
@@ -114,6 +125,7 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
         own_runs=Listing(picked[2], counts[2]),
         own_requests=Listing([OwnRequest(own[key]) for key in lists[4] if key in own], counts[3]),
         failed=picked[3],
+        stalled=stalls,
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef, Prefetch
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from flows.models import WorkPool
@@ -39,17 +40,17 @@ def tiles(permissions: Permissions) -> list[Tile]:
         .annotate(
             has_deployments=Exists(
                 permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)
-            )
+            ),
+            pools=ArraySubquery(WorkPool.current.filter(environment=OuterRef("pk")).order_by().values("workers")),
         )
-        .prefetch_related(Prefetch("work_pools", WorkPool.current.only("environment_id", "workers")))
     )
     windows = calendar.statuses(list(environments), timezone.now())
     return [
         Tile(
             status_of(environment),
             windows=windows[environment.pk],
-            pools=len(environment.work_pools.all()),
-            workers=sum(pool.workers_online for pool in environment.work_pools.all()),
+            pools=len(environment.pools),
+            workers=sum(WorkPool(workers=workers).workers_online for workers in environment.pools),
             empty="" if environment.has_deployments else how_to_deploy(environment),
         )
         for environment in environments

@@ -36,7 +36,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "outside_changes": audit_panel.outside_changes(request),
         "rules_waiting": rules_waiting(request),
         "paused_schedules": paused_schedules(permissions),
-        "oversight": oversight.rows_for(request),
+        "oversight": oversight.rows_for(request, [tile.status.environment for tile in found]),
         "oversight_headings": list(oversight.COLUMNS),
     }
     # Without an environment there are no runs either.
@@ -54,7 +54,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "causes": causes[: attention.MOST_CAUSES],
         "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
         "muted_failures": attention.count_muted(current.failed),
-        "stalled": attention.stalled_runs(runs, environments),
+        "stalled": attention.stalled_runs(current.stalled, environments),
         "trend": trend_panel.panel(
             Readable(visible, permissions.whole_environments(Verb.SEE)),
             span,

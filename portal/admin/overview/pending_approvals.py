@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Count as CountRows
-from django.db.models import Min, OuterRef, Prefetch, Subquery
+from django.db.models import Min, OuterRef, Subquery
 from django.db.models.functions import JSONObject
 from django.http import HttpRequest
 from django.urls import reverse
@@ -127,10 +127,14 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
 
 
 def without_runs(keys: list[int]) -> dict[int, ChangeRequest]:
+    """Return the change requests with `first_deployment`, the name of the one that they would run first."""
     if not keys:
         return {}
-    names = Prefetch("specs", RunSpec.objects.only("change", "position", "deployment_name").order_by("position"))
-    return ChangeRequest.objects.select_related("environment").prefetch_related(names).in_bulk(keys)
+    specs = RunSpec.objects.filter(change=OuterRef("pk")).order_by("position")
+    found = ChangeRequest.objects.select_related("environment").annotate(
+        first_deployment=Subquery(specs.values("deployment_name")[:1])
+    )
+    return found.in_bulk(keys)
 
 
 def first_runs(changes: list[int]) -> dict[int, RunRequest]:
@@ -181,10 +185,10 @@ class Comparison:
         return "" if is_same else "definition changed since the last approval"
 
 
-def row_of_other(change: ChangeRequest) -> PendingRow:
+def row_of_other(change: Any) -> PendingRow:
     """Return the row of a change of rules, a retry or a schedule: what it is about, decided on its page."""
     is_rules = change.kind == ChangeRequest.Kind.RULES
-    title = "; ".join(change.rule_change.what) if is_rules else change.specs.all()[0].deployment_name
+    title = "; ".join(change.rule_change.what) if is_rules else change.first_deployment
     url = reverse("admin:runs_changerequest_change", args=[change.pk])
     what = "Schedule of" if change.is_schedule else "Retry of a run of"
     return PendingRow(change, f"{title[:1].upper()}{title[1:]}" if is_rules else f"{what} {title}", url)

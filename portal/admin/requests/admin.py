@@ -39,6 +39,7 @@ from runs import changes, list_filters
 from runs.audit.lines import Columns
 from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb
+from runs.shared_reads import shared_reads
 
 # Joined to every row: lists and pages show these without further queries.
 RELATED = [
@@ -51,7 +52,12 @@ RELATED = [
         "run__deployment__environment",
     ),
     "run__access_deployment__environment",
-    *("change__break_glass", "spec__rerun_of__deployment__environment", "spec__rerun_of__change"),
+    *(
+        "change__break_glass",
+        "change__environment",
+        "spec__rerun_of__deployment__environment",
+        "spec__rerun_of__change",
+    ),
 ]
 
 
@@ -212,7 +218,8 @@ class RunRequestAdmin(RestrictedAdmin):
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         run_request: RunRequest = self.visible_or_404(request, object_id)
-        page_context = requests_page.context(run_request, permissions_of(request))
+        with shared_reads():
+            page_context = requests_page.context(run_request, permissions_of(request))
         page_context["follows"] = after_run.FOLLOW in request.GET
         frame = {
             **self.frame(request),

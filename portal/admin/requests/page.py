@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.db.models import prefetch_related_objects
 from django.urls import reverse
 from django.utils import timezone
 
@@ -17,7 +18,7 @@ from portal.admin.run_form import rerun
 from portal.admin.runs import actions, headline
 from portal.ui import freshness, rule_labels, times
 from runs import changes, diagnosis, requests, run_context
-from runs.access.decisions import Permissions, Target, who_may
+from runs.access.decisions import Permissions, Target, permissions_of_each, who_may
 from runs.changes import queries
 from runs.governance import windows
 from runs.governance.requirements import requirements_for
@@ -26,7 +27,7 @@ from runs.models.policy import Risk
 from runs.models.request import State
 from runs.requests import visibility
 
-# Groups can have hundreds of members, and each is checked with `decide`: some queries per person.
+# Groups can have hundreds of members, and each is checked with `decide`.
 MOST_MEMBERS = 20
 # State -> sentence for the requester, used where the request has no message of its own.
 MEANINGS: dict[str, str] = {
@@ -74,6 +75,7 @@ class Approvers:
 def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]:
     """Build the template context; select the environment, deployment and run with `run_request`."""
     now = timezone.now()
+    prefetch_related_objects([run_request.change], "approvals")
     run, target = run_request.run, Target.of(run_request.deployment)
     is_unsent = run_request.state in (State.HELD, State.APPROVED)
     # A request for later is checked against the windows at its own time, not at the time of reading.
@@ -196,13 +198,11 @@ def approvers(run_request: RunRequest) -> Approvers:
     if group:
         others = User.objects.filter(is_active=True, groups__name=group).order_by("username")
         # Belonging to the group is not enough: each member also needs a grant to approve here.
-        members = others.exclude(pk__in=[run_request.change.requested_by_id, run_request.change.on_behalf_of_id])[
-            :MOST_MEMBERS
-        ]
+        members = others.exclude(pk__in=[run_request.change.requested_by_id, run_request.change.on_behalf_of_id])
         found = [
-            each.username
-            for each in members
-            if Permissions.of_person(each).decide(Verb.APPROVE, run_request.deployment)
+            each.user.get_username()
+            for each in permissions_of_each(members[:MOST_MEMBERS])
+            if each.decide(Verb.APPROVE, run_request.deployment)
         ]
     else:
         grants = [grant for grant, _ in who_may(Verb.APPROVE, run_request.deployment)]

@@ -12,14 +12,13 @@ from runs.models import Action, Run, Verb
 from runs.models.action import OPEN
 
 
-def context(run: Run, permissions: Permissions, run_actions: Sequence[Action]) -> dict[str, Any]:
+def context(run: Run, permissions: Permissions, run_actions: Sequence[Action], pool: WorkPool | None) -> dict[str, Any]:
     """Return `cancel_steps` while a cancellation is open, and `cancel_alarm` when it timed out."""
     cancellation = cancel_steps.latest(list(run_actions))
     if cancel_steps.timed_out(run, cancellation):
         return {"cancel_alarm": cancel_steps.alarm(run)}
     if cancellation is None or cancellation.state not in OPEN or run.is_over:
         return {}
-    pool = WorkPool.current.filter(environment=run.environment_id, name=run.work_pool_name).first()
     may_force = permissions.decide(Verb.FORCE_CANCEL, Target.of_run(run)).allowed
     return {
         "cancel_steps": cancel_steps.steps(run, cancellation, pool, patience=requests.PATIENCE, may_force=may_force)

@@ -9,7 +9,7 @@ from itertools import islice
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 from django.utils import timezone
 
 from portal.ui.text import number
@@ -133,24 +133,33 @@ class Window:
 
 def window(run: Run, chosen: Filter, place: Place) -> Window:
     """Return the part of the log that is asked for. Of a run that failed it is the first error, if none is."""
-    first_error = chosen.lines(run).filter(level__gte=ERROR).order_by("at", "pk").values_list("pk", flat=True).first()
-    if place == Place() and chosen.is_all and run.state_type in ("FAILED", "CRASHED"):
-        place = Place(line=first_error)
-    rows, is_older, is_newer = part(chosen.lines(run), run, place)
+    error, edge = marks(run, chosen, place.line or place.before or place.after)
+    if error and place == Place() and chosen.is_all and run.state_type in ("FAILED", "CRASHED"):
+        place, edge = Place(line=error.pk), error
+    rows, is_older, is_newer = part(chosen.lines(run), place, edge)
     return Window(
         lines_of(run, rows),
         chosen,
         before=rows[0].pk if rows and is_older else None,
         after=rows[-1].pk if rows and is_newer else None,
         target=place.line if any(each.pk == place.line for each in rows) else None,
-        first_error=first_error,
+        first_error=error.pk if error else None,
         task=name_of_task(run, chosen.task) if chosen.task else "",
     )
 
 
-def part(found: QuerySet[LogLine], run: Run, place: Place) -> tuple[list[LogLine], bool, bool]:
-    """Return lines, oldest first, and whether there are older and newer ones than these."""
-    edge = edge_of(run, place.line or place.before or place.after)
+def marks(run: Run, chosen: Filter, pk: int | None) -> tuple[LogLine | None, LogLine | None]:
+    """Return the first error, and the line with this key; in one query."""
+    error = chosen.lines(run).filter(level__gte=ERROR).order_by("at", "pk").annotate(mark=Value("error"))[:1]
+    if pk is None:
+        return next(iter(error), None), None
+    line = LogLine.objects.filter(run=run, pk=pk).annotate(mark=Value("line"))
+    found = {each.mark: each for each in error.union(line, all=True).order_by()}
+    return found.get("error"), found.get("line")
+
+
+def part(found: QuerySet[LogLine], place: Place, edge: LogLine | None) -> tuple[list[LogLine], bool, bool]:
+    """Return lines, oldest first, and whether there are older and newer ones; `edge` is the line of the place."""
     if place.is_start or (place.after and edge):
         rows, is_newer = first_of(found.filter(later(edge)) if edge else found)
         return rows, edge is not None, is_newer
@@ -158,11 +167,19 @@ def part(found: QuerySet[LogLine], run: Run, place: Place) -> tuple[list[LogLine
         rows, is_older = last_of(found.filter(earlier(edge)))
         return rows, is_older, True
     if place.line and edge:
-        older, is_older = last_of(found.filter(earlier(edge)), WINDOW // 2)
-        newer, is_newer = first_of(found.filter(Q(pk=edge.pk) | later(edge)), WINDOW // 2)
-        return [*older, *newer], is_older, is_newer
+        return around(found, edge, WINDOW // 2)
     rows, is_older = last_of(found)
     return rows, is_older, False
+
+
+def around(found: QuerySet[LogLine], edge: LogLine, most: int) -> tuple[list[LogLine], bool, bool]:
+    """Return a line between those before and after it, and whether there are others; in one query."""
+    older = found.filter(earlier(edge)).order_by("-at", "-pk").annotate(is_older=Value(True))[: most + 1]
+    newer = found.filter(Q(pk=edge.pk) | later(edge)).order_by("at", "pk").annotate(is_older=Value(False))[: most + 1]
+    # Sorted here: a union has no order.
+    rows = sorted(older.union(newer, all=True).order_by(), key=lambda line: (line.at, line.pk))
+    before, after = [row for row in rows if row.is_older], [row for row in rows if not row.is_older]
+    return [*before[-most:], *after[:most]], len(before) > most, len(after) > most
 
 
 def edge_of(run: Run, pk: int | None) -> LogLine | None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from flows import canonical
@@ -54,6 +55,8 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
     run_actions = list(run.actions.order_by("-requested_at"))
     cancellations = [each for each in run_actions if each.kind in CANCELS]
     run_request: RunRequest | None = getattr(run, "run_request", None)
+    if run_request:
+        prefetch_related_objects([run_request.change], "approvals")
     decision = permissions.decide(Verb.CANCEL, Target.of_run(run))
     sees_inputs, sees_logs = (
         visibility.can_view_parameters(permissions, run),
@@ -62,7 +65,8 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
     groups = task_groups.groups_of(run)
     tasks = task_table.table(run, permissions, query, groups, has_notes=sees_logs)
     history = history_of(run, permissions, now, has_log=sees_logs)
-    sentence = diagnosis.explain(visibility.muted(run, permissions), run_context.context_of(run, now))
+    situation = run_context.context_of(run, now)
+    sentence = diagnosis.explain(visibility.muted(run, permissions), situation)
     artifacts = [artifact_view.shown(each) for each in run.artifacts.all()[:MOST_ARTIFACTS]] if sees_logs else []
     return {
         "run": run,
@@ -81,7 +85,7 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
         "approvals": list(run_request.change.approvals.all()) if run_request else list[Approval](),
         "cancellations": [(each, SETTLED_LABELS.get(each.state, "Closed")) for each in cancellations],
         **actions.cancelling(run, permissions, run_actions),
-        **cancel_ladder.context(run, permissions, run_actions),
+        **cancel_ladder.context(run, permissions, run_actions, situation.pool),
         "recoveries": [each for each in run_actions if each not in cancellations],
         **actions.recovering(run, permissions, run_actions),
         **actions.retrying(run, permissions, run_actions),
