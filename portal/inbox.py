@@ -10,7 +10,12 @@ from runs.governance import rule_changes
 from runs.models import ChangeRequest
 
 # Kinds with runs that are decided on the page of the change request, and not on that of a run request.
-WITH_OWN_PAGE = (ChangeRequest.Kind.RETRY, ChangeRequest.Kind.BACKFILL, ChangeRequest.Kind.SCHEDULE)
+WITH_OWN_PAGE = (
+    ChangeRequest.Kind.RETRY,
+    ChangeRequest.Kind.BACKFILL,
+    ChangeRequest.Kind.SCHEDULE,
+    ChangeRequest.Kind.CHAIN,
+)
 
 
 def waiting_for_me(request: HttpRequest) -> int:
@@ -19,7 +24,7 @@ def waiting_for_me(request: HttpRequest) -> int:
 
 
 def changes_waiting_for_me(request: HttpRequest) -> int:
-    """Return the number of changes of rules, retries and backfills that need the reader's approval."""
+    """Return the number of changes of rules, retries, backfills and chains that need the reader's approval."""
     others = sum(change.kind in WITH_OWN_PAGE for change in waiting_changes(request))
     return others + len(waiting_rules(request))
 

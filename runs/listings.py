@@ -27,6 +27,7 @@ from runs.models import (
     Run,
     RunEvent,
     RunRequest,
+    RunSpec,
     Schedule,
     TaskRun,
     Verb,
@@ -246,6 +247,14 @@ CHANGES = Listing(
             RunRequest.objects.exclude(change__kind=ChangeRequest.Kind.SCHEDULE)
             .select_related("environment", "deployment__environment", "spec", "run")
             .order_by("pk"),
+        ),
+        # Of a chain all steps, those too that have no run yet; of a backfill there could be a thousand.
+        Prefetch(
+            "specs",
+            RunSpec.objects.filter(change__kind=ChangeRequest.Kind.CHAIN)
+            .select_related("deployment__environment")
+            .order_by("position"),
+            to_attr="chain_specs",
         ),
     ),
 )

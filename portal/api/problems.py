@@ -26,6 +26,7 @@ CONFLICTS = frozenset(
     {
         *("approval.complete", "approval.stale", "approval.twice", "cancellation.pending", "definition.changed"),
         *("schedule.ended", "schedule.not_active", "schedule.not_live", "schedule.not_paused", "schedule.obstructed"),
+        *("chain.disabled", "chain.nothing_failed", "chain.over", "chain.taken", "chain.version_changed", "gate.none"),
         *("backfill.over", "backfill.paused", "backfill.plan_changed", "backfill.running"),
         *("deployment.unchanged", "environment.moved", "freeze.already", "freeze.none", "grant.revoked"),
         *("idempotency.in_flight", "occurrence.closed", "override.not_waiting", "request.changed", "request.expired"),
@@ -47,7 +48,7 @@ FORBIDDEN = frozenset(
         *("approval.own", "approval.password_not_own", "grant.beyond_own", "grant.denied", "grant.deny", "grant.group"),
         *("grant.not_own", "grant.own", "rules.administrators_only", "rules.beneficiary", "rules.not_own"),
         *("service_account.own", "token.interactive", "token.not_own", "override.expired"),
-        *("job_token.claims", "job_trust.not_own", "preset.not_own"),
+        *("chain.agent", "job_token.claims", "job_trust.not_own", "preset.not_own"),
     }
 )
 REJECTED = ("malformed", "issuer", "audience", "expired", "signature", "used_up")

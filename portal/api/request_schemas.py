@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,9 +19,13 @@ from runs.models import (
     ChangeRequest,
     Comment,
     RunRequest,
+    RunSpec,
     Verb,
 )
 from runs.requests import spec_values, visibility
+
+# Kinds of change requests of which runs are held back.
+PACED = (ChangeRequest.Kind.BACKFILL, ChangeRequest.Kind.CHAIN)
 
 
 class RequestRow(Row):
@@ -112,7 +116,7 @@ class ChangeRow(Row):
     key: UUID = Field(description="The submission key.")
     at_once: int | None = Field(description="Of a backfill: how many of its runs are open at a time.")
     on_failure: str = Field(description="Of a backfill: stop or go_on.", examples=["stop"])
-    progress: str = Field(description="Of a backfill: running, paused or stopped.", examples=["running"])
+    progress: str = Field(description="Of a backfill or a chain: running, paused or stopped.", examples=["running"])
     schedule: int | None = Field(description="Of a schedule: its number. Its runs are in the list of run requests.")
     specs: list[SpecPart] = Field(description="What would run; those that you can see.")
     requests: list[RequestRow] = Field(description="The runs; those that you can see.")
@@ -142,13 +146,37 @@ class ChangeRow(Row):
             key=row.submission_key,
             at_once=row.pacing.get("at_once"),
             on_failure=row.pacing.get("on_failure", ""),
-            progress=row.progress if row.kind == ChangeRequest.Kind.BACKFILL else "",
+            progress=row.progress if row.kind in PACED else "",
             schedule=row.schedule.pk if row.is_schedule else None,
-            specs=[spec_part(by_spec[position], permissions) for position in sorted(by_spec)],
+            specs=specs_of(row, by_spec, permissions),
             requests=[RequestRow.of(each) for each in visible],
             approvals=[ApprovalPart.of(each, row) for each in row.approvals.all()],
             comments=[CommentPart.of(each) for each in row.comments.all()],
         )
+
+
+def specs_of(row: ChangeRequest, by_spec: Mapping[int, RunRequest], permissions: Permissions) -> list[SpecPart]:
+    """Return what would run, as far as it is visible; of a chain all of its steps, which have no runs at first."""
+    if row.kind != ChangeRequest.Kind.CHAIN:
+        return [spec_part(by_spec[position], permissions) for position in sorted(by_spec)]
+    return [step_part(row, spec, permissions) for spec in row.chain_specs]  # type: ignore[attr-defined]  # prefetched
+
+
+def step_part(row: ChangeRequest, spec: RunSpec, permissions: Permissions) -> SpecPart:
+    """Return one step of a chain; values that come from artifacts are not known before it starts."""
+    shown = (
+        permissions.user.pk == row.requested_by_id
+        or permissions.decide(Verb.SEE_INPUTS, spec.deployment).allowed
+        or visibility.can_decide_about(permissions, row, spec)
+    )
+    return SpecPart(
+        deployment=spec.deployment_name,
+        version=spec.deployment_version,
+        parameters=schemas.mask(spec.deployment.parameter_schema, spec_values(spec)) if shown else None,
+        tags=spec.tags,
+        run_name=spec.run_name,
+        retries=spec.retries,
+    )
 
 
 class InboxRow(ChangeRow):

@@ -145,7 +145,64 @@ class Change:
         """Whether nothing more happens: it was turned down or has expired, or each of its runs has ended."""
         if self.state in ENDED_CHANGES:
             return True
+        if self.kind == "chain":
+            # Between two steps none of its runs is open.
+            return self.state == "closed" or self.progress == "stopped"
         return self.state != "waiting" and all(each.is_ended for each in self.requests)
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Deployments that run after each other; `version` is the number of the newest one."""
+
+    id: int
+    environment: str
+    name: str
+    description: str
+    version: int
+    steps: int
+    is_enabled: bool
+    last_requested_at: datetime | None
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainDetail(Chain):
+    """`definition` is null without permission to view parameters everywhere."""
+
+    definition: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChainStep:
+    """Where a step is: `outcome` is waiting, ready, running, completed, failed or skipped."""
+
+    key: str
+    deployment: str
+    outcome: str
+    attempt: int
+    request: int | None
+    state: str
+    run: str | None
+    waits_for: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChainRun:
+    """A run of a chain; `id` is the number of its change request, which is approved as one."""
+
+    id: int
+    chain: int
+    name: str
+    environment: str
+    version: int
+    state: str
+    progress: str
+    message: str
+    inputs: dict[str, Any] | None
+    digest: str
+    steps: list[ChainStep]
+    url: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import httpx
 from . import login_commands
 from .backfill_commands import add_backfills
 from .catalog_commands import add_catalog
+from .chain_commands import add_chains
 from .client_errors import (
     Forbidden,
     Misconfigured,
@@ -102,6 +103,7 @@ def build_parser() -> CommandParser:
         add_requests,
         add_presets,
         add_backfills,
+        add_chains,
         add_failures,
         add_schedules,
         add_rules,

@@ -14,6 +14,9 @@ from . import credentials, event_stream, job_identity, lookups, waits
 from .answers import (
     Action,
     BackfillPlan,
+    Chain,
+    ChainDetail,
+    ChainRun,
     Change,
     Deployment,
     DeploymentDetail,
@@ -27,6 +30,7 @@ from .answers import (
     RunDetail,
 )
 from .answers import RunRequest as Request
+from .client_errors import NotFound
 from .decoding import decode
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .pool_answers import WorkPool, WorkPoolDetail
@@ -267,6 +271,61 @@ class Portal:
     def cancel_rest(self, number: int, reason: str = "") -> Change:
         """Withdraw the runs of a backfill that were not sent to Prefect."""
         return self._post(Change, path("backfills", number, "cancel-rest"), {"reason": reason})
+
+    # Chains -----------------------------------------------------------------------------------------------------------
+
+    def chains(self, environment: str = "", **filters: Any) -> Iterator[Chain]:
+        """List the chains of which you see every deployment; `filters` are those of the API: name, enabled."""
+        return self._rows(Chain, "/chains", {"environment": environment, **filters})
+
+    def chain(self, environment: str, name: str) -> ChainDetail:
+        """Return a chain by its name; raises `NotFound`."""
+        found = next(self.chains(environment, name=name), None)
+        if found is None:
+            raise NotFound(404, "row.unknown", f"There is no chain “{name}” in {environment}, or you cannot see it.")
+        return self._get(ChainDetail, path("chains", found.id))
+
+    def save_chain(
+        self, environment: str, name: str, definition: Mapping[str, Any], *, description: str | None = None
+    ) -> ChainDetail:
+        """Save a version of the chain of this name, or a new one; the same definition again is no new version."""
+        found = next(self.chains(environment, name=name), None)
+        if found:
+            body = {"definition": dict(definition), "description": description}
+            return self._post(ChainDetail, path("chains", found.id, "versions"), body)
+        new = {"environment": environment, "name": name, "definition": dict(definition)}
+        return self._post(ChainDetail, "/chains", {**new, "description": description or ""})
+
+    def run_chain(
+        self, environment: str, name: str, inputs: Mapping[str, Any] | None = None, *, key: str = "", **options: Any
+    ) -> ChainRun:
+        """Request a run of a chain: one change request for all its steps.
+
+        The options are those of the API: version, reason, ticket, on_behalf_of. Sent twice with the same `key`, it is
+        one request.
+        """
+        chain = self.chain(environment, name)
+        return self._post(
+            ChainRun, path("chains", chain.id, "runs"), {"inputs": dict(inputs or {}), **options}, key=key
+        )
+
+    def chain_run(self, number: int) -> ChainRun:
+        return self._get(ChainRun, path("chain-runs", number))
+
+    def resume_chain(self, number: int, reason: str = "") -> ChainRun:
+        """Start the failed steps again; what completed is not repeated."""
+        return self._post(ChainRun, path("chain-runs", number, "resume"), {"reason": reason})
+
+    def cancel_chain(self, number: int, reason: str = "") -> ChainRun:
+        """Start no more steps; what was sent to Prefect goes on."""
+        return self._post(ChainRun, path("chain-runs", number, "cancel-rest"), {"reason": reason})
+
+    def let_step_go(self, number: int, step: str, reason: str = "") -> ChainRun:
+        """Let a step start that waits at its gate."""
+        return self._post(ChainRun, path("chain-runs", number, "steps", step, "let-go"), {"reason": reason})
+
+    def reject_step(self, number: int, step: str, reason: str) -> ChainRun:
+        return self._post(ChainRun, path("chain-runs", number, "steps", step, "reject"), {"reason": reason})
 
     def override(self, number: int, reason: str) -> Request:
         """Start a request that a change window or a freeze holds; it still needs its approvals."""

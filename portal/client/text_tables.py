@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .answers import Chain, Deployment, Environment, InboxChange, Preset, Run, RunRequest
 from .failure_answers import Failure
 from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
@@ -62,6 +62,15 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("late", lambda row: row.runs.late),
         ("active", lambda row: row.runs.active),
         ("last polled", lambda row: row.last_polled_at),
+    ],
+    Chain: [
+        ("environment", lambda row: row.environment),
+        ("chain", lambda row: row.name),
+        ("steps", lambda row: row.steps),
+        ("version", lambda row: row.version),
+        ("enabled", lambda row: row.is_enabled),
+        ("last requested", lambda row: row.last_requested_at),
+        ("id", lambda row: row.id),
     ],
     Run: [
         ("environment", lambda row: row.environment),

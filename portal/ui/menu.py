@@ -33,6 +33,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Environments", "dns", "flows.environment"),
         Entry("Deployments", "rocket_launch", "flows.deployment"),
         Entry("Work pools", "lan", "flows.workpool"),
+        Entry("Chains", "account_tree", "runs.chain"),
         Entry("Presets", "bookmark", "runs.preset"),
         Entry("Aliases", "label", "flows.alias"),
         Entry("Grants", "key", "runs.grant"),

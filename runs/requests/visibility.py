@@ -5,8 +5,8 @@ from __future__ import annotations
 from flows import encryption
 from flows.models import Deployment
 from runs.access.decisions import Permissions, Target
-from runs.models import ChangeRequest, Run, RunRequest, Verb
-from runs.requests import values_of
+from runs.models import ChangeRequest, Run, RunRequest, RunSpec, Verb
+from runs.requests import spec_values
 
 HIDDEN = "Hidden: requires permission to view logs."
 
@@ -56,17 +56,21 @@ def can_view_as_requester(permissions: Permissions, run_request: RunRequest | No
 
 def can_decide(permissions: Permissions, run_request: RunRequest) -> bool:
     """Return whether a person can approve a waiting request: they must see the parameters they approve."""
-    change = run_request.change
+    return can_decide_about(permissions, run_request.change, run_request.spec)
+
+
+def can_decide_about(permissions: Permissions, change: ChangeRequest, spec: RunSpec) -> bool:
+    """Return the same for what would run: a step of a chain has no run request before it starts."""
     if change.state != ChangeRequest.State.WAITING or permissions.user.pk in (
         change.requested_by_id,
         change.on_behalf_of_id,
     ):
         return False
     # Without values first: most readers have no such grant, and the values need decrypting.
-    if not permissions.decide(Verb.APPROVE, run_request.deployment):
+    if not permissions.decide(Verb.APPROVE, spec.deployment):
         return False
     try:
-        return permissions.decide(Verb.APPROVE, run_request.deployment, values_of(run_request)).allowed
+        return permissions.decide(Verb.APPROVE, spec.deployment, spec_values(spec)).allowed
     except encryption.DecryptionError:
         # Without the key the request cannot be approved either.
         return False

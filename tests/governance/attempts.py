@@ -23,6 +23,7 @@ from portal.models import SavedView
 from runs.models import (
     Agent,
     AgentStop,
+    Chain,
     ChangeRequest,
     FailureGroup,
     Freeze,
@@ -86,6 +87,9 @@ class Site:
     preset: Preset
     shared_preset: Preset
     failure: FailureGroup
+    chain: Chain
+    # A run of it: its first step has failed, its second waits at its gate.
+    chain_run: ChangeRequest
 
     @property
     def slug(self) -> str:
@@ -314,6 +318,27 @@ HOOK = {
     "account": lambda site: site.hook.account_id,
     "deployment": lambda site: site.deployment.pk,
 }
+
+
+# One step of the deployment of the site, as the form of a chain sends it.
+CHAIN = {
+    "name": "Monthly close",
+    "environment": lambda site: site.environment.pk,
+    "steps": "1",
+    "step-0-key": "ingest",
+    "step-0-deployment": lambda site: site.deployment.full_name,
+    "step-0-parameters": "month = {month}",
+}
+CHAIN_RUN = {
+    "version": lambda site: site.chain.number,
+    "parameters-month": "2026-10",
+    "reason": "month end",
+    "confirmation": lambda site: site.chain.name,
+}
+
+
+def at_gate(site: Site) -> int:
+    return site.chain_run.run_requests.get(spec__position=1).pk
 
 
 def secret(site: Site) -> int:

@@ -9,6 +9,8 @@ from django.core.management import get_commands
 
 from tests.governance.attempts import (
     AGENT,
+    CHAIN,
+    CHAIN_RUN,
     CONFIRMED,
     ENVIRONMENT,
     GRANT,
@@ -25,6 +27,7 @@ from tests.governance.attempts import (
     ask,
     ask_backfill,
     ask_schedule,
+    at_gate,
     create_token,
     delete_own_view,
     frozen,
@@ -92,6 +95,7 @@ SHUT = {
     *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/schedule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/failuregroup/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/chain/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -168,6 +172,23 @@ DOORS: dict[str, Door] = {
         )
         for act, subject in (("pause", "schedule"), ("resume", "paused_schedule"), ("end", "schedule"))
     },
+    "define a chain, by page": Door("admin/runs/chain/new/", press("runs_chain_new", **CHAIN)),
+    "change a chain, by page": Door(
+        "admin/runs/chain/<int:pk>/edit/", press("runs_chain_edit", "chain", **{**CHAIN, "name": "renamed"})
+    ),
+    "run a chain, by page": Door("admin/runs/chain/<int:pk>/run/", press("runs_chain_run", "chain", **CHAIN_RUN)),
+    "enable a chain, by page": Door("admin/runs/chain/<int:pk>/enable/", press("runs_chain_enable", "chain")),
+    "disable a chain, by page": Door(
+        "admin/runs/chain/<int:pk>/disable/", press("runs_chain_disable", "chain", reason="r")
+    ),
+    "let a step of a chain start, by page": Door(
+        "admin/runs/changerequest/<int:pk>/let-go/",
+        press("runs_changerequest_let_go", "chain_run", step=at_gate, reason="r"),
+    ),
+    "reject a step of a chain, by page": Door(
+        "admin/runs/changerequest/<int:pk>/reject-step/",
+        press("runs_changerequest_reject_step", "chain_run", step=at_gate, reason="r"),
+    ),
     "pause a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/pause/", press("flows_deployment_pause", "deployment", reason="r")
     ),

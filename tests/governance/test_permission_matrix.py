@@ -17,7 +17,7 @@ from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment, WorkPool
 from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
-from runs.automation import schedule_clock, schedules
+from runs.automation import chain_steps, chains, schedule_clock, schedules
 from runs.changes import agent_stop
 from runs.governance import grants
 from runs.models import Action, Agent, AuditEntry, ChangeRequest, Policy, Run, Schedule, Verb, Window
@@ -105,6 +105,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         fake.set_state(each.flow_run_id, "FAILED")
         mirror.refresh(environment, [each.flow_run_id])
     backfill = stopped_backfill(deployment, requester, fake)
+    chain_run = stopped_chain(deployment, requester, fake)
     environment.save()
     schedule, paused_schedule = (approved_schedule(deployment, breaker, name) for name in ("a", "b"))
     schedules.pause(paused_schedule, by=by(breaker))
@@ -130,6 +131,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         backfill=backfill,
         schedule=schedule,
         paused_schedule=paused_schedule,
+        chain=chain_run.chain_run.version.chain,
+        chain_run=chain_run,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
         grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
@@ -179,6 +182,23 @@ def approved_schedule(deployment: Deployment, owner: User, name: str) -> Schedul
     schedule_clock.tick()
     schedule.refresh_from_db()
     return schedule
+
+
+def stopped_chain(deployment: Deployment, requester: User, fake: FakePrefect) -> ChangeRequest:
+    """A run of a chain whose first step has failed, and whose second waits at its gate."""
+    step = {"deployment": deployment.full_name, "parameters": {"month": {"input": "month"}}}
+    steps = [{**step, "key": "first"}, {**step, "key": "second", "gate": True}]
+    version = chains.save(deployment.environment, "Close", {"steps": steps}, by=by(requester))
+    change = chains.request_run(version.chain, {"month": "2026-10"}, by=by(requester), reason="month end")
+    chain_steps.advance(change.pk)
+    first = change.run_requests.get(spec__position=0)
+    dispatch.launch(first)
+    assert first.flow_run_id is not None
+    fake.set_state(first.flow_run_id, "FAILED")
+    mirror.refresh(deployment.environment, [first.flow_run_id])
+    chain_steps.advance(change.pk)
+    change.refresh_from_db()
+    return change
 
 
 def stopped_agent(owner: User, name: str) -> Agent:
@@ -319,6 +339,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/agent": [there.agent.pk],
         "runs/preset": [there.shared_preset.pk],
         "runs/failuregroup": [there.failure.pk],
+        "runs/chain": [there.chain.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import Count, Model, OuterRef, Q, QuerySet, Subquery
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -23,9 +23,12 @@ from portal.admin.changes.filters import ConcernFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
 from portal.ui import times
+from portal.ui.text import number
 from runs import changes, requests
+from runs.access.whole_chains import sees_whole_chain
+from runs.automation import chains
 from runs.governance import rule_changes
-from runs.models import ChangeRequest, RunSpec, Verb
+from runs.models import ChainRun, ChangeRequest, RunSpec, Verb
 from runs.models.request import State
 
 # Each is a transaction of its own, in one web request.
@@ -36,8 +39,8 @@ CONCERNED = (Verb.MANAGE, Verb.APPROVE, Verb.RERUN, Verb.TRIGGER)
 
 @admin.register(ChangeRequest)
 class ChangeRequestAdmin(RestrictedAdmin):
-    list_display = ["number", "what", "state_badge", "where", "requested_by_name", "requested", "reason"]
-    list_display_links = ["number", "what"]
+    list_display = ["numbered", "what", "state_badge", "where", "requested_by_name", "requested", "reason"]
+    list_display_links = ["numbered", "what"]
     list_filter = [ConcernFilter, "state", "kind"]
     list_select_related = ["rule_change", "environment"]
     search_fields = ["=id", "environment_name", "requested_by_name", "reason", "rule_change__subject_name"]
@@ -53,7 +56,8 @@ class ChangeRequestAdmin(RestrictedAdmin):
             permissions_of(request).q(verb, deployment="deployment__", base="deployment__"),
             change__kind__in=inbox.WITH_OWN_PAGE,
         )
-        return rule_changes.visible_to(actor_of(request)) | Q(pk__in=specs.values("change"))
+        runs = Q(pk__in=specs.values("change")) & ~Q(kind=ChangeRequest.Kind.CHAIN)
+        return rule_changes.visible_to(actor_of(request)) | runs | sees_whole_chain(permissions_of(request))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
         return KeysetList
@@ -72,10 +76,13 @@ class ChangeRequestAdmin(RestrictedAdmin):
         spec_count = specs.values("change").annotate(specs_there=Count("pk")).values("specs_there")
         name = specs.filter(position=0).values("deployment_name")
         found: QuerySet[ChangeRequest] = super().get_queryset(request)
-        return found.annotate(spec_count=Subquery(spec_count), spec_name=Subquery(name))
+        chain_name = ChainRun.objects.filter(change=OuterRef("pk")).values("version__chain__name")
+        return found.annotate(
+            spec_count=Subquery(spec_count), spec_name=Subquery(name), chain_name=Subquery(chain_name)
+        )
 
     @admin.display(description="change request")
-    def number(self, change: ChangeRequest) -> str:
+    def numbered(self, change: ChangeRequest) -> str:
         return f"Change request {change.pk}"
 
     @admin.display(description="what")
@@ -110,6 +117,8 @@ class ChangeRequestAdmin(RestrictedAdmin):
             "resume": require_POST(self.resume),
             "cancel_rest": require_POST(self.cancel_rest),
             "retry_failed": require_POST(self.retry_failed),
+            "let_go": require_POST(self.let_go),
+            "reject_step": require_POST(self.reject_step),
         }
         own = [
             path(
@@ -156,10 +165,34 @@ class ChangeRequestAdmin(RestrictedAdmin):
         return self.call(request, pk, changes.pause, "Paused. What was sent to Prefect goes on.")
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, changes.resume, "Resumed.")
+        return self.call(request, pk, self.of_kind(request, pk, changes.resume, chains.resume), "Resumed.")
 
     def cancel_rest(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, changes.cancel_rest, "The rest was cancelled. What was sent to Prefect goes on.")
+        service = self.of_kind(request, pk, changes.cancel_rest, chains.cancel_rest)
+        return self.call(request, pk, service, "The rest was cancelled. What was sent to Prefect goes on.")
+
+    def of_kind(
+        self, request: HttpRequest, pk: int, backfill: Callable[..., object], chain: Callable[..., object]
+    ) -> Callable[..., object]:
+        """Return the service for the kind of change request."""
+        change: ChangeRequest = self.visible_or_404(request, pk)
+        return chain if change.kind == ChangeRequest.Kind.CHAIN else backfill
+
+    def let_go(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.decide(request, pk, changes.let_go, "The step is being started.")
+
+    def reject_step(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.decide(request, pk, changes.reject_step, "Rejected: the step counts as failed.")
+
+    def decide(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:
+        """Decide about one step of a chain that waits at its gate."""
+        change: ChangeRequest = self.visible_or_404(request, pk)
+        steps = change.run_requests.select_related("environment", "deployment__environment", "spec", "change")
+        run_request = steps.filter(pk=number(request.POST.get("step"), otherwise=0) or 0).first()
+        if run_request is None:
+            raise Http404
+        perform(request, lambda reason: service(run_request, by=actor_of(request), reason=reason), done)
+        return redirect_back(request, reverse("admin:runs_changerequest_change", args=[change.pk]))
 
     def retry_failed(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Retry the failed runs in place, each by itself: one that is refused does not stop the others."""

@@ -9,7 +9,7 @@ from django.http import QueryDict
 from django.utils.text import capfirst
 
 from flows import definition
-from portal.admin.changes import backfill_context, rule_columns
+from portal.admin.changes import backfill_context, chain_context, rule_columns
 from portal.admin.requests import parameter_diff
 from portal.admin.requests.activity import Moment
 from portal.admin.requests.allowed_actions import NOT_ALLOWED, Action
@@ -32,6 +32,7 @@ DONE: dict[str, str] = {
     ChangeRequest.Kind.RETRY: "the run will be retried, if it has not moved.",
     ChangeRequest.Kind.BACKFILL: "its runs are being started.",
     ChangeRequest.Kind.SCHEDULE: "the schedule becomes active.",
+    ChangeRequest.Kind.CHAIN: "its first steps are being started.",
 }
 # State -> sentence below the title, where the row has no message of its own.
 MEANINGS: dict[str, str] = {
@@ -63,6 +64,7 @@ def context(change: ChangeRequest, by: Actor, permissions: Permissions, query: Q
             change, by, permissions, query, may_decide=approve.is_allowed
         ),
         ChangeRequest.Kind.SCHEDULE: lambda: schedule_context(change, permissions),
+        ChangeRequest.Kind.CHAIN: lambda: chain_context.context(change, by, permissions, may_decide=approve.is_allowed),
         ChangeRequest.Kind.RETRY: lambda: retry_context(change, permissions, may_decide=approve.is_allowed),
     }
     return {
@@ -89,6 +91,8 @@ def title_of(change: ChangeRequest) -> str:
         return backfill_context.title_of(change)
     if change.is_schedule:
         return f"Schedule {change.pacing['schedule']['name']} of {change.title}"
+    if change.kind == ChangeRequest.Kind.CHAIN:
+        return chain_context.title_of(change)
     return f"Retry of {change.title}"
 
 
@@ -97,6 +101,7 @@ def meaning(change: ChangeRequest) -> str:
         ChangeRequest.Kind.RULES: MEANINGS,
         ChangeRequest.Kind.BACKFILL: BACKFILL_MEANINGS,
         ChangeRequest.Kind.SCHEDULE: BACKFILL_MEANINGS,
+        ChangeRequest.Kind.CHAIN: BACKFILL_MEANINGS,
     }
     return meanings.get(ChangeRequest.Kind(change.kind), RETRY_MEANINGS).get(change.state, "")
 

@@ -34,7 +34,12 @@ FEW = 8
 MOST_DIFFERENCES, LONGEST_VALUE, MOST_MOVING = 4, 40, 2
 # Requirements that changed since the request are not looked up for each row: the launch asks for them.
 NOTHING = Requirements("", (), 0)
-BEFORE_RUNS = (ChangeRequest.Kind.RETRY, ChangeRequest.Kind.SCHEDULE)
+# With what the row says of them.
+BEFORE_RUNS: dict[str, str] = {
+    ChangeRequest.Kind.RETRY: "Retry of a run of",
+    ChangeRequest.Kind.SCHEDULE: "Schedule of",
+    ChangeRequest.Kind.CHAIN: "Chain that begins with",
+}
 WITHOUT_RUNS = (ChangeRequest.Kind.RULES, *BEFORE_RUNS)
 
 
@@ -186,12 +191,13 @@ class Comparison:
 
 
 def row_of_other(change: Any) -> PendingRow:
-    """Return the row of a change of rules, a retry or a schedule: what it is about, decided on its page."""
-    is_rules = change.kind == ChangeRequest.Kind.RULES
-    title = "; ".join(change.rule_change.what) if is_rules else change.first_deployment
-    url = reverse("admin:runs_changerequest_change", args=[change.pk])
-    what = "Schedule of" if change.is_schedule else "Retry of a run of"
-    return PendingRow(change, f"{title[:1].upper()}{title[1:]}" if is_rules else f"{what} {title}", url)
+    """Return the row of a change request without runs so far: what it is about, decided on its page."""
+    if change.kind == ChangeRequest.Kind.RULES:
+        title = "; ".join(change.rule_change.what)
+        title = f"{title[:1].upper()}{title[1:]}"
+    else:
+        title = f"{BEFORE_RUNS[change.kind]} {change.first_deployment}"
+    return PendingRow(change, title, reverse("admin:runs_changerequest_change", args=[change.pk]))
 
 
 def row_of(row: Any, compare: Comparison) -> PendingRow:

@@ -53,6 +53,11 @@ def patch(is_paused: bool) -> Send:
     return send
 
 
+def steps_of(there: Site) -> dict[str, Any]:
+    step = {"key": "ingest", "deployment": there.deployment.full_name, "parameters": {"month": {"input": "month"}}}
+    return {"steps": [step]}
+
+
 RUN = "/environments/{environment}/runs/{run}"
 DEPLOYMENT = "/environments/{environment}/deployments/{deployment}"
 POOL = "/environments/{environment}/work-pools/{pool}"
@@ -190,6 +195,54 @@ ROUTES = [
             f"/schedules/{there.schedule.pk}/replace",
             {"valid_until": (timezone.now() + timedelta(days=9)).isoformat(), "reason": "r"},
         ),
+    ),
+    Route(
+        "post",
+        "/chains",
+        "define a chain, by page",
+        post("/chains", lambda there: {"environment": there.slug, "name": "new", "definition": steps_of(there)}),
+    ),
+    Route(
+        "post",
+        "/chains/{number}/versions",
+        "change a chain, by page",
+        lambda caller, there: caller.post(f"/chains/{there.chain.pk}/versions", {"definition": steps_of(there)}),
+    ),
+    *(
+        Route(
+            "patch",
+            "/chains/{number}",
+            f"{name} a chain, by page",
+            lambda caller, there, is_enabled=is_enabled: caller.send(  # type: ignore[misc]
+                "PATCH", f"/chains/{there.chain.pk}", {"is_enabled": is_enabled}
+            ),
+        )
+        for name, is_enabled in (("enable", True), ("disable", False))
+    ),
+    Route(
+        "post",
+        "/chains/{number}/runs",
+        "run a chain, by page",
+        lambda caller, there: caller.post(
+            f"/chains/{there.chain.pk}/runs", {"inputs": {"month": "2026-10"}, "reason": "r"}
+        ),
+    ),
+    *(
+        Route(
+            "post",
+            f"/chain-runs/{{number}}/{path}",
+            page,
+            lambda caller, there, path=path: caller.post(  # type: ignore[misc]
+                f"/chain-runs/{there.chain_run.pk}/{path.format(step='second')}", {"reason": "r"}
+            ),
+        )
+        for path, page in (
+            ("steps/{step}/let-go", "let a step of a chain start, by page"),
+            ("steps/{step}/reject", "reject a step of a chain, by page"),
+            # The page has one address for both kinds.
+            ("resume", "resume a backfill, by page"),
+            ("cancel-rest", "cancel the rest of a backfill, by page"),
+        )
     ),
     Route("post", f"{RUN}/cancel", "cancel a run, by page", post(f"{RUN}/cancel")),
     *(

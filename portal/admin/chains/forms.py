@@ -1,0 +1,240 @@
+"""The forms of a chain: its steps as a table or as JSON, and the request of a run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import User
+
+from flows.models import Environment
+from portal.admin.actions import LONGEST_REASON
+from portal.admin.chains import step_text
+from portal.admin.run_form import tickets
+from portal.ui.text import number
+from runs.access.decisions import Permissions
+from runs.automation.chain_definition import LONGEST, MOST_MINUTES, MOST_STEPS
+from runs.automation.chains import LONGEST_DESCRIPTION
+from runs.errors import Refused
+from runs.governance.requirements import Requirements
+from runs.models import Verb
+from runs.models.chain import LONGEST_KEY, LONGEST_NAME
+from runs.requests import MOST_RETRIES
+
+INPUT = {"class": "portal-input"}
+PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+CODE = {**INPUT, **PLAIN, "class": "portal-input portal-code"}
+# Empty rows of the form: without a script none can be added but by a button.
+MORE_ROWS = 3
+LONGEST_LINES = 10_000
+
+
+class ChainForm(forms.Form):
+    """What a chain is called, and what applies to all its steps."""
+
+    name = forms.CharField(max_length=LONGEST_NAME, widget=forms.TextInput({**INPUT, **PLAIN}))
+    description = forms.CharField(
+        required=False, max_length=LONGEST_DESCRIPTION, widget=forms.Textarea({**INPUT, "rows": 2})
+    )
+    defaults = forms.CharField(
+        label="Defaults of inputs",
+        required=False,
+        max_length=LONGEST_LINES,
+        widget=forms.Textarea({**CODE, "rows": 2}),
+        help_text="One a line, such as month = 2026-10. Inputs are what the parameters of steps name in braces.",
+    )
+    document = forms.CharField(
+        label="Definition as JSON",
+        required=False,
+        max_length=LONGEST,
+        widget=forms.Textarea({**CODE, "rows": 8}),
+        help_text="Replaces all steps above and the defaults. Blank = what is entered above.",
+    )
+
+    def clean_defaults(self) -> dict[str, Any]:
+        try:
+            found = step_text.read_parameters(self.cleaned_data["defaults"])
+        except ValueError as error:
+            raise forms.ValidationError(str(error), "chain.definition") from error
+        if wrong := [name for name, source in found.items() if set(source) != {"value"}]:
+            raise forms.ValidationError(f"{wrong[0]} needs a constant.", "chain.definition")
+        return {name: source["value"] for name, source in found.items()}
+
+    def clean_document(self) -> Any:
+        text = self.cleaned_data["document"].strip()
+        try:
+            return json.loads(text) if text else None
+        except (ValueError, RecursionError) as error:
+            raise forms.ValidationError(f"Not valid JSON: {error}.", "file.not_json") from error
+
+
+class StepForm(forms.Form):
+    """One step; a row without a name and a deployment is ignored."""
+
+    key = forms.CharField(
+        label="Name", required=False, max_length=LONGEST_KEY, widget=forms.TextInput({**CODE, "placeholder": "ingest"})
+    )
+    deployment = forms.ChoiceField(required=False)
+    after = forms.CharField(
+        required=False, max_length=LONGEST_LINES, widget=forms.Textarea({**CODE, "rows": 2}), label="After"
+    )
+    parameters = forms.CharField(
+        required=False, max_length=LONGEST_LINES, widget=forms.Textarea({**CODE, "rows": 2}), label="Parameters"
+    )
+    gate = forms.BooleanField(required=False, label="Gate")
+    retries = forms.IntegerField(
+        required=False, min_value=0, max_value=MOST_RETRIES, widget=forms.NumberInput(INPUT), label="Retries"
+    )
+    timeout_minutes = forms.IntegerField(
+        required=False, min_value=1, max_value=MOST_MINUTES, widget=forms.NumberInput(INPUT), label="Minutes"
+    )
+
+    def __init__(self, data: Any, *, prefix: str, initial: dict[str, Any], deployments: list[str]) -> None:
+        super().__init__(data, prefix=prefix, initial=initial, use_required_attribute=False)
+        chosen = self.initial.get("deployment", "")
+        names = deployments if not chosen or chosen in deployments else [chosen, *deployments]
+        self.fields["deployment"].widget = forms.Select(INPUT)
+        choices = [("", "Select a deployment"), *((name, name) for name in names)]
+        self.fields["deployment"].choices = choices  # type: ignore[attr-defined]  # of a ChoiceField
+
+    def clean_after(self) -> list[dict[str, Any]]:
+        return read_lines(self.cleaned_data["after"], step_text.read_after)
+
+    def clean_parameters(self) -> dict[str, dict[str, Any]]:
+        return read_lines(self.cleaned_data["parameters"], step_text.read_parameters)
+
+    @property
+    def is_blank(self) -> bool:
+        return not self.cleaned_data.get("key") and not self.cleaned_data.get("deployment")
+
+    @property
+    def step(self) -> dict[str, Any]:
+        """The step as a definition has it; only for a valid form."""
+        values = self.cleaned_data
+        return {
+            "key": values["key"],
+            "deployment": values["deployment"],
+            "parameters": values["parameters"],
+            "after": values["after"],
+            "gate": values["gate"],
+            "retries": values["retries"] or 0,
+            "timeout_minutes": values["timeout_minutes"],
+        }
+
+
+def read_lines[Found](text: str, read: Callable[[str], Found]) -> Found:
+    try:
+        return read(text)
+    except ValueError as error:
+        raise forms.ValidationError(str(error), "chain.definition") from error
+
+
+class Steps:
+    """The rows of the form."""
+
+    def __init__(self, deployments: list[str], stored: list[Mapping[str, Any]], data: Any = None) -> None:
+        total = len(stored) + MORE_ROWS
+        if data is not None:
+            total = number(data.get("steps"), otherwise=total) or total
+        self.total = min(total + (MORE_ROWS if data is not None and "more" in data else 0), MOST_STEPS)
+        initial = [row_of(step) for step in stored]
+        self.forms = [
+            StepForm(
+                data,
+                prefix=f"step-{index}",
+                initial=initial[index] if index < len(initial) else {},
+                deployments=deployments,
+            )
+            for index in range(self.total)
+        ]
+
+    def is_valid(self) -> bool:
+        # All of them, so that all errors show at once.
+        valid = [form.is_valid() for form in self.forms]
+        return all(valid)
+
+    @property
+    def definitions(self) -> list[dict[str, Any]]:
+        return [form.step for form in self.forms if not form.is_blank]
+
+    def refuse(self, refusal: Refused) -> bool:
+        """Show a refusal at the row of the step that it names; return whether there is one."""
+        step = refusal.data.get("step")
+        filled = [form for form in self.forms if not form.is_blank]
+        named = [form for form in filled if form.cleaned_data["key"] == step]
+        if isinstance(step, int) and not isinstance(step, bool) and 1 <= step <= len(filled):
+            named = [filled[step - 1]]
+        if named:
+            named[0].add_error("key", forms.ValidationError(refusal.message, refusal.code))
+        return bool(named)
+
+
+def row_of(step: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **{name: step[name] for name in ("key", "deployment", "gate", "timeout_minutes")},
+        "after": step_text.write_after(step["after"]),
+        "parameters": step_text.write_parameters(step["parameters"]),
+        "retries": step["retries"] or None,
+    }
+
+
+def deployments_in(environment: Environment, permissions: Permissions) -> list[str]:
+    """Return the names of the deployments that the person could make steps of."""
+    found = permissions.deployments(Verb.TRIGGER).filter(environment=environment, deleted_upstream_at=None)
+    return sorted(set(found.values_list("full_name", flat=True)))
+
+
+class ChainRunForm(forms.Form):
+    """The options of a run of a chain; its inputs are a form of their own."""
+
+    reason = forms.CharField(
+        required=False,
+        max_length=LONGEST_REASON,
+        widget=forms.Textarea(attrs={**INPUT, "rows": 2}),
+        help_text="Recorded with the request and in the audit trail.",
+    )
+    ticket = forms.CharField(required=False, max_length=100, widget=forms.TextInput(attrs=INPUT))
+    on_behalf_of = forms.CharField(
+        required=False,
+        max_length=150,
+        widget=forms.TextInput(attrs=INPUT),
+        help_text="Username of the person you are acting for (optional). They cannot approve the request either.",
+    )
+    confirmation = forms.CharField(required=False, widget=forms.TextInput(attrs={**INPUT, **PLAIN}))
+
+    def __init__(self, rules: Requirements, name: str, data: Any = None) -> None:
+        super().__init__(data, use_required_attribute=False)
+        self.rules, self.name = rules, name
+        reason, ticket = self.fields["reason"], self.fields["ticket"]
+        reason.required, ticket.required = rules.needs_reason, rules.needs_ticket
+        reason.error_messages["required"] = f"A reason is required in {rules.place}."
+        ticket.error_messages["required"] = f"A ticket is required in {rules.place}."
+        if rules.ticket_patterns:
+            ticket.help_text = tickets.describe(rules.ticket_patterns)
+        if rules.needs_confirmation:
+            self.fields["confirmation"].label = f"Type {name} to confirm"
+        else:
+            del self.fields["confirmation"]
+
+    def clean_ticket(self) -> str:
+        ticket: str = self.cleaned_data["ticket"]
+        try:
+            self.rules.require_reason_and_ticket("run", reason="checked elsewhere", ticket=ticket)
+        except Refused as refusal:
+            raise forms.ValidationError(refusal.message, refusal.code) from refusal
+        return ticket
+
+    def clean_on_behalf_of(self) -> User | None:
+        name = self.cleaned_data["on_behalf_of"]
+        found = User.objects.filter(username=name, is_active=True).first() if name else None
+        if name and found is None:
+            raise forms.ValidationError("No active user has this name.", "user.unknown")
+        return found
+
+    def clean_confirmation(self) -> str:
+        typed: str = self.cleaned_data["confirmation"].strip()
+        if typed != self.name:
+            raise forms.ValidationError(f"Type {self.name} to confirm.", "confirmation.mismatch")
+        return typed

@@ -1,0 +1,333 @@
+"""Routes of chains: list and save them, run one, follow and resume a run, and decide at its gates."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Field, Query, Router, Schema, Status
+
+from portal.api import paging
+from portal.api.bodies import body
+from portal.api.catalog_routes import actor_of, one
+from portal.api.catalog_schemas import link
+from portal.api.idempotency import idempotent, submission_key
+from portal.api.paging import Row
+from portal.api.problems import PROBLEMS
+from portal.api.request_routes import Reason, person
+from runs import changes, names
+from runs.access.decisions import Permissions
+from runs.access.whole_chains import sees_whole_chain
+from runs.actors import Actor
+from runs.automation import chain_steps, chains
+from runs.automation.chain_listings import CHAINS
+from runs.automation.chain_steps import ChainProgress
+from runs.models import Chain, ChangeRequest, RunRequest, Verb
+
+router = Router(tags=["Chains"])
+ChainFilters = paging.filters_of(CHAINS)
+DEFINITION: dict[str, Any] = {
+    "inputs": {"month": {"description": "Month to close"}},
+    "steps": [
+        {"key": "ingest", "deployment": "ingest/crm", "parameters": {"month": {"input": "month"}}},
+        {
+            "key": "train",
+            "deployment": "train/crm",
+            "parameters": {"month": {"input": "month"}, "rows": {"value": 100}},
+            "after": [{"step": "ingest", "when": "completed"}],
+            "gate": True,
+            "retries": 1,
+            "timeout_minutes": 60,
+        },
+    ],
+}
+
+
+class ChainRow(Row):
+    id: int = Field(description="Number of the chain.")
+    environment: str
+    name: str
+    description: str
+    version: int = Field(description="Number of its newest version, which a run would have.")
+    steps: int
+    is_enabled: bool
+    last_requested_at: datetime | None
+    url: str
+
+    @classmethod
+    def columns(cls, row: Any) -> dict[str, Any]:
+        return {
+            "id": row.pk,
+            "environment": row.environment.slug,
+            "name": row.name,
+            "description": row.description,
+            "version": row.number,
+            "steps": row.step_count,
+            "is_enabled": row.is_enabled,
+            "last_requested_at": row.last_requested_at,
+            "url": link("runs_chain_change", row.pk),
+        }
+
+    @classmethod
+    def of(cls, row: Chain) -> ChainRow:
+        return cls(**cls.columns(row))
+
+
+class ChainDetail(ChainRow):
+    definition: dict[str, Any] | None = Field(description="null without permission to view parameters everywhere.")
+
+
+class NewChain(Schema):
+    model_config = body(environment="prod", name="Monthly close", definition=DEFINITION)
+
+    environment: str = Field(max_length=40)
+    name: str = Field(max_length=100)
+    description: str = Field("", max_length=500)
+    definition: dict[str, Any] = Field(description="Inputs and steps: docs/chains.md.")
+
+
+class Version(Schema):
+    model_config = body(definition=DEFINITION)
+
+    definition: dict[str, Any] = Field(description="Inputs and steps: docs/chains.md.")
+    name: str | None = Field(None, max_length=100, description="Its new name; null keeps it.")
+    description: str | None = Field(None, max_length=500)
+
+
+class ChainEdit(Schema):
+    model_config = body(is_enabled=False, reason="Source system is down")
+
+    is_enabled: bool
+    reason: str = Field("", max_length=1000)
+
+
+class NewChainRun(Schema):
+    model_config = body(inputs={"month": "2026-10"}, version=3, reason="Month end")
+
+    inputs: dict[str, Any] = {}
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="Refused if it is not the newest; null for any.")
+    reason: str = Field("", max_length=1000)
+    ticket: str = Field("", max_length=100)
+    on_behalf_of: str = Field("", max_length=150, description="User name of the person you act for.")
+
+
+class StepRow(Row):
+    key: str
+    deployment: str
+    outcome: str = Field(description="waiting, ready, running, completed, failed or skipped.")
+    attempt: int = Field(description="0 before it has started.")
+    request: int | None = Field(description="Number of the run request of the latest attempt.")
+    state: str = Field(description="State of that request.", examples=["held"])
+    run: UUID | None = Field(description="Prefect's id of the run.")
+    waits_for: str = Field(description="What a person must decide; empty if nothing.")
+
+
+class ChainRunRow(Row):
+    id: int = Field(description="Number of its change request.")
+    chain: int = Field(description="Number of the chain.")
+    name: str
+    environment: str
+    version: int
+    state: str = Field(description="State of the change request.", examples=["approved"])
+    progress: str = Field(description="running, or stopped at a failure.", examples=["stopped"])
+    message: str
+    inputs: dict[str, Any] | None = Field(description="Without secret ones; null without permission to view them.")
+    digest: str = Field(description="What an approval is for.")
+    steps: list[StepRow]
+    url: str
+
+    @classmethod
+    def of(cls, progress: ChainProgress, permissions: Permissions) -> ChainRunRow:
+        change, chain_run = progress.change, progress.chain_run
+        sees = permissions.user.pk == change.requested_by_id or all(
+            permissions.decide(Verb.SEE_INPUTS, spec.deployment) for spec in progress.specs.values()
+        )
+        return cls(
+            id=change.pk,
+            chain=chain_run.version.chain_id,
+            name=chain_run.version.chain.name,
+            environment=change.environment_name,
+            version=chain_run.version.number,
+            state=change.state,
+            progress=change.progress,
+            message=change.message,
+            inputs=chain_run.inputs if sees else None,
+            digest=change.digest,
+            steps=[step_row(progress, step.key, step.deployment) for step in progress.definition.steps],
+            url=link("runs_changerequest_change", change.pk),
+        )
+
+
+def step_row(progress: ChainProgress, key: str, deployment: str) -> StepRow:
+    run_request = progress.latest.get(key)
+    return StepRow(
+        key=key,
+        deployment=deployment,
+        outcome=progress.outcomes[key],
+        attempt=changes.attempt_of(run_request) if run_request else 0,
+        request=run_request.pk if run_request else None,
+        state=run_request.state if run_request else "",
+        run=run_request.flow_run_id if run_request else None,
+        waits_for=changes.why_waiting(run_request) if run_request else "",
+    )
+
+
+# Chains ---------------------------------------------------------------------------------------------------------------
+
+
+def chain_of(by: Actor, number: int) -> Chain:
+    return one(CHAINS.rows(by), "chain", pk=number)
+
+
+def read(by: Actor, number: int) -> ChainDetail:
+    row, permissions = chain_of(by, number), Permissions.of(by)
+    steps = chains.current_steps(row)
+    sees = all(permissions.decide(Verb.SEE_INPUTS, each.deployment) for each in steps)
+    version = row.versions.get(number=row.number)
+    return ChainDetail(**ChainRow.columns(row), definition=version.definition if sees else None)
+
+
+@router.get("/chains", response={200: paging.page_of(ChainRow), **PROBLEMS}, summary="List chains")
+def list_chains(request: HttpRequest, query: Query[ChainFilters]) -> HttpResponse:  # type: ignore[valid-type]
+    """List the chains of which you see every deployment."""
+    return paging.answer(request, CHAINS, query, ChainRow, ChainRow.of)
+
+
+@router.get("/chains/{number}", response={200: ChainDetail, **PROBLEMS}, summary="Read a chain")
+def read_chain(request: HttpRequest, number: int) -> ChainDetail:
+    return read(actor_of(request), number)
+
+
+@router.post("/chains", response={201: ChainDetail, **PROBLEMS}, summary="Create a chain")
+@idempotent
+def create_chain(request: HttpRequest, payload: NewChain) -> Status[ChainDetail]:
+    by = actor_of(request)
+    place = names.environment(payload.environment, by=by)
+    saved = chains.save(place, payload.name, payload.definition, by=by, description=payload.description)
+    return Status(201, read(by, saved.chain_id))
+
+
+@router.post("/chains/{number}/versions", response={201: ChainDetail, **PROBLEMS}, summary="Save a version of a chain")
+@idempotent
+def save_version(request: HttpRequest, number: int, payload: Version) -> Status[ChainDetail]:
+    """Save what further runs have; the definition that it has already is no new version."""
+    by = actor_of(request)
+    chain = chain_of(by, number)
+    chains.save(
+        chain.environment,
+        chain.name if payload.name is None else payload.name,
+        payload.definition,
+        by=by,
+        chain=chain,
+        description=chain.description if payload.description is None else payload.description,
+    )
+    return Status(201, read(by, number))
+
+
+@router.patch("/chains/{number}", response={200: ChainDetail, **PROBLEMS}, summary="Enable or disable a chain")
+@idempotent
+def edit_chain(request: HttpRequest, number: int, payload: ChainEdit) -> ChainDetail:
+    by = actor_of(request)
+    chains.set_enabled(chain_of(by, number), payload.is_enabled, by=by, reason=payload.reason)
+    return read(by, number)
+
+
+@router.post("/chains/{number}/runs", response={201: ChainRunRow, **PROBLEMS}, summary="Run a chain")
+@idempotent
+def run_chain(request: HttpRequest, number: int, payload: NewChainRun) -> Status[ChainRunRow]:
+    """Submit one change request for all steps. Send an `Idempotency-Key`: then it is one, whatever gets lost."""
+    by = actor_of(request)
+    made = chains.request_run(
+        chain_of(by, number),
+        payload.inputs,
+        by=by,
+        displayed_version=payload.version,
+        reason=payload.reason,
+        ticket=payload.ticket,
+        on_behalf_of=person(payload.on_behalf_of),
+        submission_key=submission_key(request) or uuid.uuid4(),
+    )
+    return Status(201, read_run(by, made.pk))
+
+
+# Their runs -----------------------------------------------------------------------------------------------------------
+
+
+def run_of(by: Actor, number: int, permissions: Permissions | None = None) -> ChangeRequest:
+    seen = ChangeRequest.objects.filter(sees_whole_chain(permissions or Permissions.of(by)))
+    return one(seen.select_related("environment", "requested_by"), "run of a chain", pk=number)
+
+
+def read_run(by: Actor, number: int) -> ChainRunRow:
+    permissions = Permissions.of(by)
+    return ChainRunRow.of(chain_steps.read_progress(run_of(by, number, permissions)), permissions)
+
+
+@router.get("/chain-runs/{number}", response={200: ChainRunRow, **PROBLEMS}, summary="Read a run of a chain")
+def read_chain_run(request: HttpRequest, number: int) -> ChainRunRow:
+    """Read where each step is. The number is that of the change request."""
+    return read_run(actor_of(request), number)
+
+
+@router.post("/chain-runs/{number}/resume", response={200: ChainRunRow, **PROBLEMS}, summary="Resume a chain")
+@idempotent
+def resume_chain(request: HttpRequest, number: int, payload: Reason) -> ChainRunRow:
+    """Start the failed steps again. What completed is not repeated."""
+    return act(request, number, payload, chains.resume)
+
+
+@router.post(
+    "/chain-runs/{number}/cancel-rest", response={200: ChainRunRow, **PROBLEMS}, summary="Cancel the rest of a chain"
+)
+@idempotent
+def cancel_rest_of_chain(request: HttpRequest, number: int, payload: Reason) -> ChainRunRow:
+    """Start no more steps. What was sent to Prefect goes on."""
+    return act(request, number, payload, chains.cancel_rest)
+
+
+def act(request: HttpRequest, number: int, payload: Reason, service: Callable[..., object]) -> ChainRunRow:
+    by = actor_of(request)
+    service(run_of(by, number), by=by, reason=payload.reason)
+    return read_run(by, number)
+
+
+@router.post(
+    "/chain-runs/{number}/steps/{step}/let-go",
+    response={200: ChainRunRow, **PROBLEMS},
+    summary="Let a step start that waits at its gate",
+)
+@idempotent
+def let_step_go(request: HttpRequest, number: int, step: str, payload: Reason) -> ChainRunRow:
+    return decide(request, number, step, payload, changes.let_go)
+
+
+@router.post(
+    "/chain-runs/{number}/steps/{step}/reject",
+    response={200: ChainRunRow, **PROBLEMS},
+    summary="Reject a step that waits at its gate",
+)
+@idempotent
+def reject_step(request: HttpRequest, number: int, step: str, payload: Reason) -> ChainRunRow:
+    """The step does not start and counts as failed."""
+    return decide(request, number, step, payload, changes.reject_step)
+
+
+def decide(
+    request: HttpRequest, number: int, step: str, payload: Reason, service: Callable[..., object]
+) -> ChainRunRow:
+    by = actor_of(request)
+    service(attempt_of(run_of(by, number), step), by=by, reason=payload.reason)
+    return read_run(by, number)
+
+
+def attempt_of(change: ChangeRequest, step: str) -> RunRequest:
+    """Return the latest attempt of a step; raises `NotVisible`."""
+    latest = chain_steps.read_progress(change).latest
+    rows = change.run_requests.select_related("environment", "deployment__environment", "spec", "change")
+    if step not in latest:
+        return one(rows.none(), "started step", occurrence=step)
+    return one(rows, "started step", pk=latest[step].pk)

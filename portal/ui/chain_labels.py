@@ -1,0 +1,103 @@
+"""Labels of chains: where steps are, what they wait for, and where their parameters have their values from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from flows.wording import plural
+from portal.ui.rule_labels import Badge
+from portal.ui.step_graph import Arrow, Box, step_graph
+from portal.ui.text import deployment_name, json_text
+from runs.automation.chain_definition import Definition, Step
+from runs.automation.chain_graph import Edge, Outcome, When, layers
+from runs.models import Chain, RunRequest
+from runs.models.request import State
+
+# Outcome of a step that has no attempt -> its label and colour.
+UNSTARTED: dict[str, tuple[str, str]] = {
+    Outcome.WAITING: ("Waiting", "grey"),
+    Outcome.READY: ("Next", "grey"),
+    Outcome.SKIPPED: ("Skipped", "grey"),
+}
+NOT_STARTED = Badge("Not started", "grey")
+AT_GATE = Badge("Waits at its gate", "amber")
+LONGEST_MEMBER = 60
+
+
+def state_badge(chain: Chain) -> Badge:
+    return Badge("Enabled", "green") if chain.is_enabled else Badge("Disabled", "grey")
+
+
+def step_badge(outcome: str, run_request: RunRequest | None, *, is_over: bool) -> Badge:
+    """Return the state of a step: that of its run as soon as there is one."""
+    if run_request is None:
+        return NOT_STARTED if is_over and outcome != Outcome.SKIPPED else Badge(*UNSTARTED[outcome])
+    if run_request.state == State.HELD:
+        return AT_GATE
+    row = run_request.state_row
+    return Badge(row.state_label, row.state_colour)
+
+
+def edge_label(edge: Edge) -> str:
+    """Return what an arrow is labelled with: nothing for what is usual."""
+    when = "" if edge.when == When.COMPLETED else edge.when.value
+    value = (
+        f"{edge.test.pointer.lstrip('/') or edge.test.artifact} = {json_text(edge.test.equals)}" if edge.test else ""
+    )
+    return ", ".join(each for each in (when, value) if each)
+
+
+def edge_sentence(edge: Edge) -> str:
+    found = f"{edge.before} {edge.when.value}"
+    if test := edge.test:
+        found += f", and {test.artifact} {test.pointer or '(all of it)'} is {json_text(test.equals)[:LONGEST_MEMBER]}"
+    return found
+
+
+def marks(step: Step) -> list[str]:
+    """Return what is special about a step, in words."""
+    found = ["gate"] if step.gate else []
+    if step.retries:
+        found.append("1 retry" if step.retries == 1 else f"{step.retries} retries")
+    if step.timeout_minutes:
+        found.append(f"at most {plural(step.timeout_minutes, 'minute')}")
+    return found
+
+
+def sources(step: Step, public: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
+    """Return parameter and where its value is from; of constants only those that `public` has, all without it."""
+    found = []
+    for name, source in step.parameters.items():
+        if "input" in source:
+            text = f"input {source['input']}"
+        elif "value" in source:
+            text = json_text(source["value"]) if public is None or name in public else "hidden"
+        else:
+            text = f"artifact {source['artifact']} of {source['step']}, {source['pointer'] or 'all of it'}"
+            if "schema" in source:
+                text += f", within {json_text(source['schema'])}"
+        found.append((name, text))
+    return found
+
+
+def graph(
+    title: str,
+    definition: Definition,
+    badges: Mapping[str, Badge] | None = None,
+    links: Mapping[str, str] | None = None,
+) -> Any:
+    """Draw a chain; without badges as it is defined."""
+    boxes = {
+        step.key: Box(
+            step.key,
+            deployment_name(step.deployment),
+            badges[step.key].state_label if badges else ", ".join(marks(step)) or "-",
+            badges[step.key].state_colour if badges else "blue",
+            (links or {}).get(step.key) or f"#step-{step.key}",
+            "gate" if step.gate else "",
+        )
+        for step in definition.steps
+    }
+    arrows = [Arrow(edge.before, step.key, edge_label(edge)) for step in definition.steps for edge in step.after]
+    return step_graph(title, layers(definition.nodes), boxes, arrows)

@@ -1,0 +1,246 @@
+"""The pages of chains: the form that saves a version, the form that requests a run, and the page of a run."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.contrib.messages import get_messages
+from django.test import Client
+from django.urls import reverse
+
+from flows.models import Environment
+from portal.admin.chains import step_text
+from runs.actors import Actor
+from runs.automation import chains
+from runs.governance import grants
+from runs.models import Chain, ChangeRequest
+from runs.models.request import State
+from tests.cast import by, person
+from tests.fakes.prefect import FakePrefect
+from tests.made_chains import deploy, end, go_on, latest, make, step, where
+from tests.portal.query_counts import count
+
+pytestmark = pytest.mark.django_db
+Login = Callable[[User], Client]
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def deployed(dev: Environment, fake: FakePrefect) -> Environment:
+    deploy(dev, fake, "ingest", "train", "drift")
+    return dev
+
+
+@pytest.fixture
+def chain(deployed: Environment, requester: User) -> Chain:
+    return make(deployed, requester, step("ingest"), step("train", "ingest", gate=True))
+
+
+def address(name: str, *keys: Any) -> str:
+    return reverse(f"admin:{name}", args=keys)
+
+
+def typed(*rows: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    found = {"name": "Monthly close", "steps": len(rows), **fields}
+    for index, row in enumerate(rows):
+        found |= {f"step-{index}-{name}": value for name, value in row.items()}
+    return found
+
+
+INGEST = {"key": "ingest", "deployment": "ingest/daily", "parameters": "month = {month}\nrows = 7"}
+TRAIN = {
+    "key": "train",
+    "deployment": "train/daily",
+    "after": 'ingest completed if plan /level = "HIGH"',
+    "parameters": 'month = {month}\nrows = ingest: plan /rows within {"maximum": 10}',
+    "gate": "on",
+    "retries": "2",
+    "timeout_minutes": "30",
+}
+
+
+def test_a_chain_is_saved_from_the_table_and_shown_in_it_again(
+    deployed: Environment, requester: User, login: Login
+) -> None:
+    client = login(requester)
+    body = typed(INGEST, TRAIN, {}, environment=deployed.pk, defaults="month = 2026-10")
+    answer = client.post(address("runs_chain_new"), body)
+    assert answer.status_code == 302, answer.content.decode()
+    chain = Chain.objects.get()
+    definition = chain.versions.get().definition
+    assert definition["inputs"] == {"month": {"default": "2026-10"}}
+    assert definition["steps"][1] == {
+        "key": "train",
+        "deployment": "train/daily",
+        "after": [{"step": "ingest", "when": "completed", "artifact": "plan", "pointer": "/level", "equals": "HIGH"}],
+        "parameters": {
+            "month": {"input": "month"},
+            "rows": {"step": "ingest", "artifact": "plan", "pointer": "/rows", "schema": {"maximum": 10}},
+        },
+        "gate": True,
+        "retries": 2,
+        "timeout_minutes": 30,
+    }
+    # What the form shows of it is read back as the same: no new version.
+    page = client.get(address("runs_chain_edit", chain.pk))
+    steps = page.context["steps"]
+    shown = [{name: value for name, value in form.initial.items() if value} for form in steps.forms[:2]]
+    client.post(address("runs_chain_edit", chain.pk), typed(*shown, defaults=page.context["form"]["defaults"].value()))
+    chain.refresh_from_db()
+    assert chain.number == 1
+
+
+@pytest.mark.parametrize("text", ["{month}", "ingest: plan /x", "2026-10", "7", "null"])
+def test_a_constant_that_looks_like_something_else_is_written_so_that_it_is_read_as_itself(text: str) -> None:
+    written = step_text.write_parameters({"name": {"value": text}})
+    assert step_text.read_parameters(written) == {"name": {"value": text}}
+
+
+def test_an_error_stands_at_its_step(deployed: Environment, requester: User, login: Login) -> None:
+    body = typed(INGEST, {**TRAIN, "parameters": "", "after": "ingest"}, environment=deployed.pk)
+    answer = login(requester).post(address("runs_chain_new"), body)
+    rows = answer.context["steps"].forms
+    assert [bool(row.errors) for row in rows] == [False, True]
+    assert not Chain.objects.exists()
+    answer = login(requester).post(address("runs_chain_new"), typed(INGEST, environment=deployed.pk, more="1"))
+    assert len(answer.context["steps"].forms) == 4
+
+
+def test_a_chain_is_imported_as_json(deployed: Environment, requester: User, login: Login) -> None:
+    document = json.dumps({"steps": [step("ingest"), step("train", "ingest")]})
+    client = login(requester)
+    client.post(address("runs_chain_new"), typed(environment=deployed.pk, document=document))
+    assert [each.key for each in chains.current_steps(Chain.objects.get())] == ["ingest", "train"]
+    answer = client.post(address("runs_chain_new"), typed(environment=deployed.pk, document="{"))
+    assert "document" in answer.context["form"].errors
+
+
+def test_a_run_is_requested_with_its_inputs_and_followed(
+    chain: Chain, requester: User, login: Login, fake: FakePrefect
+) -> None:
+    client = login(requester)
+    form = client.get(address("runs_chain_run", chain.pk))
+    assert form.status_code == 200
+    body = {"version": 1, "submission_key": uuid.uuid4(), "parameters-month": "2026-10"}
+    answer = client.post(address("runs_chain_run", chain.pk), {**body, "parameters-month": "soon"})
+    assert answer.status_code == 200
+    answer = client.post(address("runs_chain_run", chain.pk), body)
+    again = client.post(address("runs_chain_run", chain.pk), body)
+    change = ChangeRequest.objects.get()
+    assert answer.headers["Location"] == again.headers["Location"] == address("runs_changerequest_change", change.pk)
+    go_on()
+    end(change, "ingest", "COMPLETED", fake)
+    page = client.get(answer.headers["Location"])
+    assert [(row.step.key, row.state_label) for row in page.context["rows"]] == [
+        ("ingest", "Completed"),
+        ("train", "Waits at its gate"),
+    ]
+    assert page.context["rows"][1].may_decide
+    let_go = address("runs_changerequest_let_go", change.pk)
+    assert client.post(let_go, {"step": 0}).status_code == 404
+    client.post(let_go, {"step": latest(change, "train").pk})
+    go_on()
+    assert latest(change, "train").state == State.LAUNCHED
+    end(change, "train", "FAILED", fake)
+    assert client.get(answer.headers["Location"]).context["resume"].is_allowed
+    client.post(address("runs_changerequest_resume", change.pk))
+    go_on()
+    assert where(change)["train"] == "running"
+    client.post(address("runs_changerequest_cancel_rest", change.pk))
+    change.refresh_from_db()
+    assert change.state == ChangeRequest.State.WITHDRAWN
+
+
+def test_another_version_than_the_one_displayed_is_not_run(
+    chain: Chain, requester: User, login: Login, deployed: Environment
+) -> None:
+    chains.save(deployed, chain.name, {"steps": [step("train")]}, by=by(requester), chain=chain)
+    body = {"version": 1, "submission_key": uuid.uuid4(), "parameters-month": "2026-10"}
+    answer = login(requester).post(address("runs_chain_run", chain.pk), body)
+    assert answer.context["refusal_code"] == "chain.version_changed"
+
+
+def test_who_sees_not_every_deployment_sees_neither_the_chain_nor_its_runs(
+    chain: Chain, requester: User, login: Login, deployed: Environment
+) -> None:
+    change = chains.request_run(chain, {"month": "2026-10"}, by=by(requester))
+    some = person("some")
+    grants.grant(by=Actor.system(), person=some, verbs=["see"], environment=deployed, full_name="ingest/daily")
+    client = login(some)
+    assert client.get(address("runs_chain_change", chain.pk)).status_code == 404
+    assert client.get(address("runs_changerequest_change", change.pk)).status_code == 404
+    assert "Monthly close" not in client.get(address("runs_chain_changelist")).content.decode()
+    assert client.post(address("runs_chain_disable", chain.pk)).status_code == 404
+
+
+def test_who_sees_it_and_may_not_run_it_has_no_buttons(chain: Chain, viewer: User, login: Login) -> None:
+    client = login(viewer)
+    page = client.get(address("runs_chain_change", chain.pk))
+    assert not page.context["may_run"]
+    for name in ("edit", "run"):
+        assert client.get(address(f"runs_chain_{name}", chain.pk)).status_code == 403
+    assert client.post(address("runs_chain_disable", chain.pk)).status_code == 403
+
+
+def test_inputs_and_constants_are_for_those_who_may_view_parameters(
+    chain: Chain, requester: User, login: Login, deployed: Environment
+) -> None:
+    change = chains.request_run(chain, {"month": "2026-10"}, by=by(requester))
+    some = person("some")
+    grants.grant(by=Actor.system(), person=some, verbs=["see"], environment=deployed)
+    page = login(some).get(address("runs_changerequest_change", change.pk)).content.decode()
+    assert "2026-10" not in page
+    assert "2026-10" not in login(some).get(address("runs_chain_change", chain.pk)).content.decode()
+
+
+def test_hostile_text_of_a_flow_is_escaped(
+    deployed: Environment, requester: User, login: Login, fake: FakePrefect
+) -> None:
+    test = {"step": "drift", "artifact": HOSTILE, "pointer": "/a", "equals": HOSTILE}
+    chain = make(deployed, requester, step("drift"), step("train", test), name="<b>close")
+    change = chains.request_run(chain, {"month": "2026-10"}, by=by(requester), reason=HOSTILE)
+    go_on()
+    end(change, "drift", "FAILED", fake)
+    client = login(requester)
+    for url in (
+        address("runs_chain_changelist"),
+        address("runs_chain_change", chain.pk),
+        address("runs_chain_run", chain.pk),
+        address("runs_chain_edit", chain.pk),
+        address("runs_changerequest_change", change.pk),
+        address("runs_changerequest_changelist"),
+    ):
+        text = client.get(url).content.decode()
+        assert "<b>close" not in text
+        assert HOSTILE not in text
+
+
+def test_the_queries_do_not_grow_with_the_steps(
+    deployed: Environment, requester: User, login: Login, fake: FakePrefect
+) -> None:
+    deploy(deployed, fake, *(f"s{number}" for number in range(20)))
+    small = make(deployed, requester, step("ingest"), step("train", "ingest"), name="small")
+    large = make(deployed, requester, *(step(f"s{number}") for number in range(20)), name="large")
+    client = login(requester)
+    changes = [chains.request_run(each, {"month": "2026-10"}, by=by(requester)) for each in (small, large)]
+    go_on()
+    for url, rows in (
+        ("runs_chain_change", (small, large)),
+        ("runs_chain_run", (small, large)),
+        ("runs_changerequest_change", changes),
+    ):
+        counts = [count(client, address(url, row.pk)) for row in rows]
+        assert counts[0] == counts[1], url
+        assert counts[0] <= 20, url
+    assert count(client, address("runs_chain_changelist")) <= 20
+
+
+def test_codes_of_refusals_come_with_the_messages(chain: Chain, requester: User, login: Login) -> None:
+    change = chains.request_run(chain, {"month": "2026-10"}, by=by(requester))
+    answer = login(requester).post(address("runs_changerequest_resume", change.pk))
+    assert [each.extra_tags for each in get_messages(answer.wsgi_request)] == ["chain.nothing_failed"]

@@ -1,0 +1,115 @@
+"""Chains by the API: save, run, follow, resume, and decide at a gate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from flows.models import Environment
+from runs import changes
+from runs.actors import Actor
+from runs.governance import grants
+from runs.models import Chain, ChangeRequest
+from tests.cast import by, person
+from tests.fakes.prefect import FakePrefect
+from tests.made_chains import deploy, end, go_on, make, step
+from tests.portal.api.programs import Programs
+
+pytestmark = pytest.mark.django_db
+STEPS = [step("ingest"), step("train", "ingest", gate=True)]
+
+
+@pytest.fixture
+def deployed(dev: Environment, fake: FakePrefect) -> Environment:
+    deploy(dev, fake, "ingest", "train")
+    return dev
+
+
+def test_a_chain_is_saved_run_and_followed(
+    program: Programs, requester: User, deployed: Environment, fake: FakePrefect
+) -> None:
+    robot = program(requester)
+    made = robot.post("/chains", {"environment": "dev", "name": "Close", "definition": {"steps": STEPS}})
+    assert (made.status, made.body["version"], made.body["steps"]) == (201, 1, 2)
+    number = made.body["id"]
+    assert [each["name"] for each in robot.get("/chains?environment=dev").body["items"]] == ["Close"]
+    body = {"inputs": {"month": "2026-10"}, "version": 1, "reason": "month end"}
+    first = robot.post(f"/chains/{number}/runs", body, Idempotency_Key="k1")
+    again = robot.post(f"/chains/{number}/runs", body, Idempotency_Key="k1")
+    assert first.status == 201
+    assert first.body["id"] == again.body["id"]
+    change = ChangeRequest.objects.get()
+    go_on()
+    end(change, "ingest", "COMPLETED", fake)
+    read = robot.get(f"/chain-runs/{change.pk}").body
+    assert [(each["key"], each["outcome"], each["state"]) for each in read["steps"]] == [
+        ("ingest", "completed", "completed"),
+        ("train", "running", "held"),
+    ]
+    assert read["inputs"] == {"month": "2026-10"}
+    assert read["steps"][1]["waits_for"]
+    assert robot.post(f"/chain-runs/{change.pk}/steps/nowhere/let-go", {}).status == 404
+    assert robot.post(f"/chain-runs/{change.pk}/steps/ingest/let-go", {}).body["code"] == "gate.none"
+    assert robot.post(f"/chain-runs/{change.pk}/steps/train/let-go", {}).body["steps"][1]["state"] == "approved"
+    go_on()
+    end(change, "train", "FAILED", fake)
+    assert robot.get(f"/chain-runs/{change.pk}").body["progress"] == "stopped"
+    assert robot.post(f"/chain-runs/{change.pk}/resume", {}).body["steps"][1]["attempt"] == 2
+    refused = robot.post(f"/chain-runs/{change.pk}/resume", {})
+    assert (refused.status, refused.body["code"]) == (409, "chain.nothing_failed")
+    assert robot.post(f"/chain-runs/{change.pk}/cancel-rest", {}).body["state"] == "withdrawn"
+
+
+def test_a_version_is_saved_and_an_older_one_is_not_run(
+    program: Programs, requester: User, deployed: Environment
+) -> None:
+    robot = program(requester)
+    number = make(deployed, requester, *STEPS).pk
+    saved = robot.post(f"/chains/{number}/versions", {"definition": {"steps": STEPS[:1]}})
+    assert (saved.status, saved.body["version"], saved.body["name"]) == (201, 2, "Monthly close")
+    answer = robot.post(f"/chains/{number}/runs", {"inputs": {"month": "2026-10"}, "version": 1})
+    assert (answer.status, answer.body["code"]) == (409, "chain.version_changed")
+    answer = robot.post(f"/chains/{number}/versions", {"definition": {"steps": [step("ingest", "train")]}})
+    assert (answer.status, answer.body["code"]) == (422, "chain.definition")
+    assert robot.send("PATCH", f"/chains/{number}", {"is_enabled": False}).body["is_enabled"] is False
+    assert not Chain.objects.get().is_enabled
+
+
+def test_an_approver_reads_what_would_run_before_it_has_runs(
+    program: Programs, requester: User, approver: User, prod: Environment, prod_fake: FakePrefect
+) -> None:
+    deploy(prod, prod_fake, "ingest", "train")
+    chain = make(prod, requester, *STEPS)
+    run: dict[str, Any] = {"inputs": {"month": "2026-10"}, "reason": "month end"}
+    number = program(requester).post(f"/chains/{chain.pk}/runs", run).body["id"]
+    (waiting,) = program(approver).get("/inbox").body
+    assert (waiting["kind"], len(waiting["specs"])) == ("chain", 2)
+    assert waiting["specs"][0]["parameters"]["month"] == "2026-10"
+    changes.approve(ChangeRequest.objects.get(pk=number), by=by(approver), displayed_digest=waiting["digest"])
+    assert program(approver).get(f"/chain-runs/{number}").body["state"] == "approved"
+
+
+def test_inputs_and_definition_are_for_those_who_may_view_parameters(
+    program: Programs, requester: User, deployed: Environment
+) -> None:
+    chain = make(deployed, requester, *STEPS)
+    number = program(requester).post(f"/chains/{chain.pk}/runs", {"inputs": {"month": "2026-10"}}).body["id"]
+    some = person("some")
+    grants.grant(by=Actor.system(), person=some, verbs=["see"], environment=deployed)
+    robot = program(some)
+    assert robot.get(f"/chain-runs/{number}").body["inputs"] is None
+    assert robot.get(f"/chains/{chain.pk}").body["definition"] is None
+    assert robot.get(f"/changes/{number}").body["specs"][0]["parameters"] is None
+
+
+def test_who_sees_only_a_part_sees_nothing_of_it(program: Programs, requester: User, deployed: Environment) -> None:
+    chain = make(deployed, requester, *STEPS)
+    number = program(requester).post(f"/chains/{chain.pk}/runs", {"inputs": {"month": "2026-10"}}).body["id"]
+    some = person("some")
+    grants.grant(by=Actor.system(), person=some, verbs=["see"], environment=deployed, full_name="ingest/daily")
+    robot = program(some)
+    for path in (f"/chains/{chain.pk}", f"/chain-runs/{number}", f"/changes/{number}"):
+        assert robot.get(path).status == 404, path
+    assert robot.get("/chains").body["items"] == []

@@ -1,0 +1,70 @@
+"""The commands of chains, and the methods behind them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+
+from flows.models import Environment
+from runs.models import ChangeRequest
+from tests.fakes.prefect import FakePrefect
+from tests.made_chains import deploy, end, go_on, step
+from tests.portal.client.in_process import Commands, Portals
+
+pytestmark = pytest.mark.django_db
+STEPS = {"steps": [step("ingest"), step("train", "ingest", gate=True)]}
+
+
+@pytest.fixture
+def deployed(dev: Environment, fake: FakePrefect) -> Environment:
+    deploy(dev, fake, "ingest", "train")
+    return dev
+
+
+def test_a_chain_is_saved_run_followed_and_steered(
+    command: Commands, requester: User, deployed: Environment, fake: FakePrefect, tmp_path: Path
+) -> None:
+    file = tmp_path / "close.json"
+    file.write_text(json.dumps(STEPS))
+    assert "version 1" in command(requester, "save-chain", "Close", str(file), "-e", "dev").out
+    assert "Close" in command(requester, "chains").out
+    assert command(requester, "run-chain", "Nowhere", "-e", "dev").code == 3
+    words = ("run-chain", "Close", "-e", "dev", "-p", "month=2026-10", "--key", "k1")
+    assert command(requester, *words).code == command(requester, *words).code == 0
+    change = ChangeRequest.objects.get()
+    number = str(change.pk)
+    go_on()
+    end(change, "ingest", "COMPLETED", fake)
+    shown = command(requester, "chain-status", number)
+    assert "1 of 2 completed" in shown.out
+    assert json.loads(command(requester, "chain-status", number, "--json").out)["steps"][0]["outcome"] == "completed"
+    assert command(requester, "let-step-go", number, "train").code == 0
+    go_on()
+    end(change, "train", "FAILED", fake)
+    assert "stopped" in command(requester, "chain-status", number).out
+    assert "attempt 2" in command(requester, "resume-chain", number).out
+    assert "withdrawn" in command(requester, "cancel-chain", number, "--reason", "enough").out
+    assert command(requester, "resume-chain", number).code == 1
+
+
+def test_a_file_that_is_no_chain_is_wrong_usage(
+    command: Commands, requester: User, deployed: Environment, tmp_path: Path
+) -> None:
+    file = tmp_path / "close.json"
+    file.write_text("[]")
+    assert command(requester, "save-chain", "Close", str(file), "-e", "dev").code == 1
+    file.write_text('{"steps": []}')
+    assert command(requester, "save-chain", "Close", str(file), "-e", "dev").code == 1
+
+
+def test_the_methods_return_what_a_program_needs(portal: Portals, requester: User, deployed: Environment) -> None:
+    mine = portal(requester)
+    saved = mine.save_chain("dev", "Close", STEPS)
+    assert mine.save_chain("dev", "Close", STEPS).version == saved.version == 1
+    run = mine.run_chain("dev", "Close", {"month": "2026-10"}, version=1)
+    assert [each.outcome for each in run.steps] == ["ready", "waiting"]
+    change = mine.change(run.id)
+    assert (change.kind, change.is_ended, len(change.specs)) == ("chain", False, 2)
