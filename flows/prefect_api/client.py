@@ -210,6 +210,16 @@ class PrefectClient:
             where["timestamp"] = {"after_": utc(after)}
         return self._pages.by_time(LINES, where, act=f"read the log of flow run {flow_run_id}")
 
+    def newest_lines(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> list[LogRecord]:
+        """Return the newest lines of these flow runs together, one page: some runs may be absent."""
+        act = f"look for new log lines of {len(flow_run_ids)} flow runs"
+        where: JSON = {
+            "flow_run_id": {"any_": [str(each) for each in flow_run_ids]},
+            "timestamp": {"after_": utc(since)},
+        }
+        rows = self._pages.rows("/logs/filter", {"logs": where, "sort": "TIMESTAMP_DESC", "limit": PAGE}, act=act)
+        return [self._pages.record(parsing.log, raw) for raw in rows]
+
     def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
         """Return the last heartbeats of these flow runs, from one page of the newest: some runs may be absent."""
         body = events.heartbeat_filter(flow_run_ids, utc(since))
@@ -222,6 +232,10 @@ class PrefectClient:
     def events(self) -> AsyncGenerator[EventRecord]:
         """Yield events as they happen, starting a minute ago, until the stream ends with a `PrefectError`."""
         return events.listen(self._transport.url, self._credential)
+
+    def log_hints(self) -> AsyncGenerator[UUID]:
+        """Yield the flow run of each log line as it arrives, where the server is set up for that."""
+        return events.listen_to_logs(self._transport.url, self._credential)
 
     # What changes something in Prefect
 

@@ -1,14 +1,18 @@
-"""Prefect's event stream: hints about which flow runs to read again. Loss is silent, so events are never facts."""
+"""Prefect's streams of events and log lines: hints about which flow runs to read again.
+
+Loss is silent, so what they carry is never a fact.
+"""
 
 import json
 import logging
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 from websockets.typing import Subprotocol
 
@@ -39,7 +43,34 @@ class _Connection(connect):
 
 async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRecord]:
     """Yield events of flow runs and task runs, starting a minute ago, until the stream ends with a `PrefectError`."""
-    address = f"ws{api_url.removeprefix('http')}/events/out"
+    now = datetime.now(UTC)
+    criteria: dict[str, JSON] = {
+        "occurred": {"since": (now - BACKFILL).isoformat(), "until": (now + FAR).isoformat()},
+        "event": {"prefix": [*parsing.EVENT_PREFIXES]},
+    }
+    async with aclosing(_messages(api_url, "/events/out", credential, criteria)) as messages:
+        async for message in messages:
+            if record := parsing.event(_content(message, "event")):
+                yield record
+
+
+async def listen_to_logs(api_url: str, credential: Credential) -> AsyncGenerator[UUID]:
+    """Yield the flow run of each new log line, until the stream ends with a `PrefectError`.
+
+    By default a server keeps the stream silent: PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED and
+    PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED switch it on.
+    """
+    async with aclosing(_messages(api_url, "/logs/out", credential, {})) as messages:
+        async for message in messages:
+            if flow_run_id := parsing.id_or_none(_content(message, "log"), "flow_run_id"):
+                yield flow_run_id
+
+
+async def _messages(
+    api_url: str, path: str, credential: Credential, criteria: dict[str, JSON]
+) -> AsyncGenerator[str | bytes]:
+    """Yield the messages of one stream, until it ends with a `PrefectError`."""
+    address = f"ws{api_url.removeprefix('http')}{path}"
     # An explicit context, so that the stream and the HTTP client trust the same certificates (SSL_CERT_FILE).
     secure = httpx.create_ssl_context() if address.startswith("wss:") else None
     try:
@@ -52,33 +83,16 @@ async def listen(api_url: str, credential: Credential) -> AsyncGenerator[EventRe
             logger=_quiet,
             ssl=secure,
         ) as socket:
-            await _authenticate(socket, api_url, credential)
+            # The credential, then the filter: Prefect expects both, in this order, and sends nothing before.
+            await socket.send(json.dumps({"type": "auth", "token": credential.secret.strip() or None}))
+            if _message(await socket.recv()).get("type") != "auth_success":
+                raise _refused(api_url)
+            await socket.send(json.dumps({"type": "filter", "filter": criteria}))
             async for message in socket:
-                record = parsing.event(_event_in(message))
-                if record is not None:
-                    yield record
+                yield message
     except (ConnectionClosed, InvalidHandshake, OSError) as error:
         raise _as_prefect_error(error, api_url) from None
     raise _closed(api_url)
-
-
-async def _authenticate(socket: ClientConnection, api_url: str, credential: Credential) -> None:
-    """Send the credential, then the filter: Prefect expects both, in this order, and sends no event before."""
-    await socket.send(json.dumps({"type": "auth", "token": credential.secret.strip() or None}))
-    if _message(await socket.recv()).get("type") != "auth_success":
-        raise _refused(api_url)
-    now = datetime.now(UTC)
-    await socket.send(
-        json.dumps(
-            {
-                "type": "filter",
-                "filter": {
-                    "occurred": {"since": (now - BACKFILL).isoformat(), "until": (now + FAR).isoformat()},
-                    "event": {"prefix": [*parsing.EVENT_PREFIXES]},
-                },
-            }
-        )
-    )
 
 
 def heartbeat_filter(flow_run_ids: Sequence[UUID], since: str) -> JSON:
@@ -94,9 +108,9 @@ def heartbeat_filter(flow_run_ids: Sequence[UUID], since: str) -> JSON:
     }
 
 
-def _event_in(message: str | bytes) -> dict[str, Any]:
-    event = _message(message).get("event")
-    return event if isinstance(event, dict) else {}
+def _content(message: str | bytes, kind: str) -> dict[str, Any]:
+    content = _message(message).get(kind)
+    return content if isinstance(content, dict) else {}
 
 
 def _message(message: str | bytes) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def deployment(raw: Raw, flow_name: str) -> DeploymentRecord:
         entrypoint=_text(raw, "entrypoint"),
         path=_text(raw, "path"),
         pull_steps=tuple(_rows(raw, "pull_steps")),
-        storage_document_id=_id_or_none(raw, "storage_document_id"),
-        infrastructure_document_id=_id_or_none(raw, "infrastructure_document_id"),
+        storage_document_id=id_or_none(raw, "storage_document_id"),
+        infrastructure_document_id=id_or_none(raw, "infrastructure_document_id"),
         job_variables=_mapping(raw, "job_variables"),
         created_at=_moment(raw, "created"),
         updated_at=_moment(raw, "updated"),
@@ -124,13 +124,13 @@ def flow_run(raw: Raw) -> FlowRunRecord:
         id=identity(raw, "id"),
         name=_line(raw, "name"),
         flow_id=identity(raw, "flow_id"),
-        deployment_id=_id_or_none(raw, "deployment_id"),
+        deployment_id=id_or_none(raw, "deployment_id"),
         deployment_version=_text(raw, "deployment_version"),
         parameters=_mapping(raw, "parameters"),
         tags=_names(raw, "tags"),
         state=state(raw_state) if isinstance(raw_state, dict) else None,
         idempotency_key=_text(raw, "idempotency_key") or None,
-        parent_task_run_id=_id_or_none(raw, "parent_task_run_id"),
+        parent_task_run_id=id_or_none(raw, "parent_task_run_id"),
         run_count=int(_number(raw, "run_count")),
         expected_start_at=_moment(raw, "expected_start_time"),
         planned_for=_moment(raw, "next_scheduled_start_time"),
@@ -149,7 +149,7 @@ def flow_run(raw: Raw) -> FlowRunRecord:
 def created(raw: Raw) -> list[UUID | None]:
     """Return the ids of a bulk create, None for each that failed; its errors can quote values and are not read."""
     results = _rows(raw, "results")
-    return [_id_or_none(each, "flow_run_id") if _text(each, "status") == "CREATED" else None for each in results]
+    return [id_or_none(each, "flow_run_id") if _text(each, "status") == "CREATED" else None for each in results]
 
 
 def artifact(raw: Raw) -> ArtifactRecord:
@@ -164,8 +164,8 @@ def artifact(raw: Raw) -> ArtifactRecord:
         type=_text(raw, "type"),
         description=_prose(raw, "description"),
         data=data,
-        flow_run_id=_id_or_none(raw, "flow_run_id"),
-        task_run_id=_id_or_none(raw, "task_run_id"),
+        flow_run_id=id_or_none(raw, "flow_run_id"),
+        task_run_id=id_or_none(raw, "task_run_id"),
         created_at=_moment(raw, "created"),
         updated_at=_moment(raw, "updated"),
     )
@@ -177,7 +177,7 @@ def task_run(raw: Raw) -> TaskRunRecord:
     state_name = _line(inner, "name") or _line(raw, "state_name")
     return TaskRunRecord(
         id=identity(raw, "id"),
-        flow_run_id=_id_or_none(raw, "flow_run_id"),
+        flow_run_id=id_or_none(raw, "flow_run_id"),
         name=_line(raw, "name"),
         task_key=_text(raw, "task_key"),
         state_type=_text(inner, "type") or _text(raw, "state_type"),
@@ -198,15 +198,15 @@ def _upstream(inputs: Mapping[str, JSON]) -> Iterator[UUID]:
     for name in inputs:
         # The task that called it is no input: both run at the same time.
         for each in _rows(inputs, name) if name != "__parents__" else ():
-            if each.get("input_type") == "task_run" and (found := _id_or_none(each, "id")):
+            if each.get("input_type") == "task_run" and (found := id_or_none(each, "id")):
                 yield found
 
 
 def log(raw: Raw) -> LogRecord:
     return LogRecord(
         id=identity(raw, "id"),
-        flow_run_id=_id_or_none(raw, "flow_run_id"),
-        task_run_id=_id_or_none(raw, "task_run_id"),
+        flow_run_id=id_or_none(raw, "flow_run_id"),
+        task_run_id=id_or_none(raw, "task_run_id"),
         level=int(_number(raw, "level")),
         message=_prose(raw, "message"),
         timestamp=_moment(raw, "timestamp") or EPOCH,
@@ -257,13 +257,13 @@ def _limit(raw: Raw) -> int | None:
 
 
 def identity(raw: Raw, key: str) -> UUID:
-    found = _id_or_none(raw, key)
+    found = id_or_none(raw, key)
     if found is None:
         raise Unreadable(key)
     return found
 
 
-def _id_or_none(raw: Raw, key: str) -> UUID | None:
+def id_or_none(raw: Raw, key: str) -> UUID | None:
     value = raw.get(key)
     try:
         return UUID(value) if isinstance(value, str) else None

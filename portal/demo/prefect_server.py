@@ -54,6 +54,9 @@ class PrefectServer:
                 "PREFECT_SERVER_API_AUTH_STRING": self.auth,
                 "PREFECT_SERVER_DATABASE_CONNECTION_URL": self.database,
                 "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+                # Announces each log line, so that the follower need not wait for its next look.
+                "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true",
+                "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true",
                 "PREFECT_SERVER_UI_ENABLED": str(self.has_pages).lower(),
                 "PREFECT_SERVER_UI_API_URL": self.api_url,
                 # The pages are rewritten for their address: two servers must not share one copy.

@@ -15,6 +15,7 @@ from jsonschema.exceptions import best_match
 from flows import plain_text
 from flows.prefect_api.client import PrefectClient, start_order
 from flows.prefect_api.error_messages import explain_response
+from flows.prefect_api.pagination import PAGE
 from flows.prefect_api.payload import check_payload
 from flows.prefect_api.pool_calls import POOL_COLUMNS, QUEUE_COLUMNS, require_allowed
 from flows.prefect_api.records import (
@@ -62,6 +63,9 @@ class FakePrefect(PrefectClient):
         # stores, as after an error in its database.
         self.has_bulk = True
         self.never_stored: set[str] = set()
+        # Off by default, as in Prefect.
+        self.streams_logs = False
+        self._log_hints: deque[UUID] = deque()
         # As under load: silently.
         self.loses_events = False
         # Whether it answers a change of a limit as if it had made it, and does not.
@@ -215,6 +219,8 @@ class FakePrefect(PrefectClient):
             self._known_run(flow_run_id).id, plain_text.prose(message), **{"timestamp": self._now()} | fields
         )
         self._logs.append(record)
+        if self.streams_logs:
+            self._log_hints.append(flow_run_id)
         return record
 
     def add_heartbeat(self, flow_run_id: UUID, *, at: datetime | None = None) -> None:
@@ -328,6 +334,11 @@ class FakePrefect(PrefectClient):
         found = (each for each in lines if after is None or each.timestamp >= after)
         return iter(sorted(found, key=lambda line: line.timestamp))
 
+    def newest_lines(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> list[LogRecord]:
+        self._call("newest_lines", flow_run_ids=tuple(flow_run_ids), since=since)
+        found = [each for each in self._logs if each.flow_run_id in flow_run_ids and each.timestamp >= since]
+        return sorted(found, key=lambda line: line.timestamp, reverse=True)[:PAGE]
+
     def heartbeats(self, flow_run_ids: Sequence[UUID], *, since: datetime) -> dict[UUID, datetime]:
         self._call("heartbeats", flow_run_ids=tuple(flow_run_ids), since=since)
         return {each: at for each, at in self._heartbeats.items() if each in flow_run_ids and at >= since}
@@ -339,6 +350,14 @@ class FakePrefect(PrefectClient):
             self._fail_if_down()
             while self._events:
                 yield self._events.popleft()
+            await asyncio.sleep(0.005)
+
+    async def log_hints(self) -> AsyncGenerator[UUID]:
+        self._note("log_hints")
+        while True:
+            self._fail_if_down()
+            while self._log_hints:
+                yield self._log_hints.popleft()
             await asyncio.sleep(0.005)
 
     def create_flow_run(

@@ -94,6 +94,7 @@ class Bench(Protocol):
 class FakeBench:
     def __init__(self) -> None:
         self.fake = FakePrefect()
+        self.fake.streams_logs = True
         self.client: PrefectClient = self.fake
 
     def set_variable(self, name: str, value: JSON) -> None:
@@ -1064,6 +1065,32 @@ def test_a_change_of_state_is_an_event_of_that_run(bench: Bench, client: Prefect
         raise AssertionError("Nothing was heard of it.")
 
     assert asyncio.run(run_and_listen()).kind == "prefect.flow-run.Running"
+
+
+def test_a_new_line_is_announced_and_found_among_the_newest(bench: Bench, client: PrefectClient, start: Start) -> None:
+    async def hear_of(flow_run_id: UUID) -> bool:
+        async with aclosing(cast(Any, client.log_hints())) as stream:
+            async for heard in stream:
+                if heard == flow_run_id:
+                    return True
+        raise AssertionError("The stream ended without an error.")
+
+    async def log_and_listen() -> UUID:
+        run = await asyncio.to_thread(start)
+        listening = asyncio.create_task(hear_of(run.id))
+        for number in range(20):
+            await asyncio.to_thread(bench.log, run.id, f"line {number}")
+            if (await asyncio.wait([listening], timeout=5))[0]:
+                return run.id
+        listening.cancel()
+        raise AssertionError("Nothing was heard of it.")
+
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    pk, other = asyncio.run(log_and_listen()), start().id
+    lines = client.newest_lines([pk, other], since=before)
+    assert {line.flow_run_id for line in lines} == {pk}
+    assert [line.timestamp for line in lines] == sorted((line.timestamp for line in lines), reverse=True)
+    assert client.newest_lines([pk], since=datetime.now(UTC) + timedelta(minutes=5)) == []
 
 
 def test_a_stream_out_of_reach_is_an_error_and_not_silence(bench: Bench) -> None:

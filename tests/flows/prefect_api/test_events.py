@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -103,6 +103,28 @@ def test_flow_run_events_are_yielded_and_other_messages_skipped() -> None:
     heard, _ = hear(talk)
 
     assert heard == [EventRecord(RUN, "prefect.flow-run.Running")] * 2
+
+
+def test_each_log_line_names_its_run() -> None:
+    received: list[object] = []
+    line = {"type": "log", "log": {"flow_run_id": str(RUN), "message": "of no interest"}}
+
+    async def talk(socket: ServerConnection) -> None:
+        assert socket.request is not None
+        received.extend((socket.request.path, await welcome(socket)))
+        for message in (json.dumps(line), "not json", json.dumps({"type": "log", "log": {"flow_run_id": None}})):
+            await socket.send(message)
+
+    heard: list[UUID] = []
+
+    async def listen() -> None:
+        async with stream(talk, None) as url:
+            async for flow_run_id in PrefectClient(url, NOTHING).log_hints():
+                heard.append(flow_run_id)
+
+    with pytest.raises(Unreachable):
+        asyncio.run(asyncio.wait_for(listen(), 10))
+    assert (heard, received) == ([RUN], ["/api/logs/out", {"type": "filter", "filter": {}}])
 
 
 def test_an_event_as_large_as_prefect_allows_is_heard() -> None:
