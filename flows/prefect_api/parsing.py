@@ -86,7 +86,7 @@ def work_pool(
 def work_queue(raw: Raw) -> WorkQueueRecord:
     return WorkQueueRecord(
         id=identity(raw, "id"),
-        pool_id=_id_or_none(raw, "work_pool_id"),
+        pool_id=id_or_none(raw, "work_pool_id"),
         name=_text(raw, "name"),
         description=_prose(raw, "description"),
         # 1 is the highest; every queue has one.

@@ -119,7 +119,7 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
     run_requests = first_runs([change.pk for change in first if change.kind not in WITHOUT_RUNS])
     compare = Comparison.of(run_requests.values(), permissions)
     others = without_runs([change.pk for change in first if change.kind in BEFORE_RUNS])
-    others |= {change.pk: change for change in rules}
+    others = {**others, **{change.pk: change for change in rules}}
     return PendingApprovals(
         [
             row_of(run_requests[change.pk], compare) if change.pk in run_requests else row_of_other(others[change.pk])
@@ -131,7 +131,7 @@ def pending_approvals(request: HttpRequest) -> PendingApprovals | None:
     )
 
 
-def without_runs(keys: list[int]) -> dict[int, ChangeRequest]:
+def without_runs(keys: list[int]) -> Mapping[int, ChangeRequest]:
     """Return the change requests with `first_deployment`, the name of the one that they would run first."""
     if not keys:
         return {}
