@@ -375,7 +375,7 @@ SABOTAGES = (
         "details that a sweep did not reach stay unread",
         ("tests/runs/mirror/test_bursts.py::test_details_that_a_sweep_did_not_reach_are_read_by_the_next",),
         "runs/mirror/sync.py",
-        "batched(without_details(environment, timezone.now()), DETAILS_AT_ONCE)",
+        "batched(without_details(environment), DETAILS_AT_ONCE)",
         "batched((), DETAILS_AT_ONCE)",
     ),
     # Retention

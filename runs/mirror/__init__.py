@@ -1,10 +1,17 @@
 """Mirror flow runs from Prefect to Postgres: the only code that writes `Run` and its related rows."""
 
-from runs.mirror.details import begun_or_opened, fetch_details, recently_active, tail_logs, with_open_logs
+from runs.mirror.details import (
+    begun_or_opened,
+    fetch_details,
+    recently_active,
+    tail_logs,
+    with_open_logs,
+    without_details,
+)
 from runs.mirror.run_counts import rebuild_counts
 from runs.mirror.run_retention import sweep_runs
 from runs.mirror.stalled_runs import mark_stalled
-from runs.mirror.sync import read_stall, refresh, refresh_state, sync, sync_details, sync_states
+from runs.mirror.sync import read_stall, refresh, refresh_state, sync, sync_activity, sync_details, sync_states
 from runs.mirror.upsert import upsert
 
 __all__ = [
@@ -18,9 +25,11 @@ __all__ = [
     "refresh_state",
     "sweep_runs",
     "sync",
+    "sync_activity",
     "sync_details",
     "sync_states",
     "tail_logs",
     "upsert",
     "with_open_logs",
+    "without_details",
 ]

@@ -84,7 +84,7 @@ def begun_or_opened(environment: Environment, prefect_ids: Collection[UUID]) -> 
     return list(changed.values_list("prefect_id", flat=True))
 
 
-def without_details(environment: Environment, now: datetime) -> list[UUID]:
+def without_details(environment: Environment) -> list[UUID]:
     """Return the runs whose details were not read since they moved: the state that they are in is not among those read.
 
     Of older runs details are read when the page is opened.
@@ -94,7 +94,7 @@ def without_details(environment: Environment, now: datetime) -> list[UUID]:
         ~Exists(read), environment=environment, started_at__isnull=False, deleted_upstream_at=None
     ).exclude(state_id=None)
     # Two queries, each of which has an index.
-    ended = runs.filter(state_type__in=TERMINAL, ended_at__gt=now - DETAILED).order_by("-ended_at")
+    ended = runs.filter(state_type__in=TERMINAL, ended_at__gt=timezone.now() - DETAILED).order_by("-ended_at")
     active = runs.filter(state_type__in=ACTIVE)
     return [
         *active.values_list("prefect_id", flat=True)[:MOST_DETAILED],

@@ -95,6 +95,8 @@ class Follower:
         self.hints: set[UUID] = set()
         self.hinted = asyncio.Event()
         self.crowded = asyncio.Event()
+        # Until the states of a crowd are read, its details wait.
+        self.is_crowded = False
         self.swept = asyncio.Event()
         self.is_first = False
         # Runs whose state was read, but not yet their states, tasks and logs.
@@ -136,6 +138,7 @@ class Follower:
             self.hinted.clear()
             hints, self.hints = self.hints, set()
             if len(hints) >= CROWD:
+                self.is_crowded = True
                 self.crowded.set()
             # Taken out before the read: ids that arrive meanwhile belong to the next batch.
             if not await self.run_safely(refresh_state, hints):
@@ -150,6 +153,7 @@ class Follower:
             self.crowded.clear()
             if await self.run_safely(self.sync_states):
                 self.swept.set()
+            self.is_crowded = self.crowded.is_set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.crowded.wait(), SWEEP_SECONDS)
                 await asyncio.sleep(CROWD_SECONDS)
@@ -166,11 +170,14 @@ class Follower:
 
     def sync_details(self, environment: Environment) -> None:
         if health.is_synced(environment):
-            mirror.sync_details(environment, is_first=self.is_first)
+            self.pending_details |= set(mirror.without_details(environment))
+            mirror.sync_activity(environment, is_first=self.is_first)
             self.is_first = False
 
     def fetch_details(self, environment: Environment) -> None:
         """Read states, tasks and logs separately, so that a long log does not delay the next state."""
+        if self.is_crowded:
+            return
         # Some at a time, so that they become visible one after the other.
         pending = {self.pending_details.pop() for _ in range(min(len(self.pending_details), DETAILS_AT_ONCE))}
         try:

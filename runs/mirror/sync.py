@@ -118,10 +118,15 @@ def sync_details(environment: Environment, *, is_first: bool = False) -> None:
     Apart from the states, because each run costs two calls. What is not reached is found by the next sweep.
     """
     with recorded_failure(environment):
-        for some in batched(without_details(environment, timezone.now()), DETAILS_AT_ONCE):
+        for some in batched(without_details(environment), DETAILS_AT_ONCE):
             fetch_details(environment, some)
+    sync_activity(environment, is_first=is_first)
+
+
+def sync_activity(environment: Environment, *, is_first: bool = False) -> None:
+    """Read what the active runs have logged, and mark those that are stalled: old readings stall nothing."""
+    with recorded_failure(environment):
         tail_logs(environment, list(with_open_logs(environment)))
-    # Old readings stall nothing.
     mark_stalled(environment, is_first=is_first)
 
 
