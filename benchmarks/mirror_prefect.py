@@ -80,13 +80,15 @@ class Many:
     def active_flow_runs(self) -> Iterator[FlowRunRecord]:
         return iter(self.flow_runs([each for each, state in self.moved.items() if not state.is_terminal]))
 
-    def flow_runs_ended_since(self, since: datetime) -> Iterator[FlowRunRecord]:
+    def flow_runs_ended_since(self, since: datetime, *, until: datetime | None = None) -> Iterator[FlowRunRecord]:
+        until = until or datetime.max.replace(tzinfo=UTC)
         ended = [(state.timestamp, each) for each, state in self.moved.items() if state.is_terminal]
-        yield from self.flow_runs([each for at, each in sorted(ended, reverse=True) if at >= since])
-        for number in range(self.runs):
-            if self.run_id(number) in self.moved:
-                continue
+        yield from self.flow_runs([each for at, each in sorted(ended, reverse=True) if since <= at <= until])
+        # The number of a run says when it ended.
+        for number in range(max(0, int((BEGAN - until).total_seconds() // 12)), self.runs):
             record = self.record(number)
+            if self.run_id(number) in self.moved or (record.ended_at and record.ended_at > until):
+                continue
             if record.ended_at and record.ended_at < since:
                 return
             yield record

@@ -147,7 +147,9 @@ def sync(server_pk: int) -> None:
         # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
         if health.check(environment.server).state == "up":
             catalog_sync.keep_up(environment, on_change=definitions.record_changes)
-            mirror.sync(environment)
+            if mirror.sync_step(environment).progress == mirror.Progress.MORE:
+                # A first reading goes on in further tasks: a task may run for a minute.
+                queue.enqueue("runs.tasks.sync", server_pk)
             dispatch.postpone(environment)
             dispatch.put_back_stalled(environment)
     except SameServer as conflict:

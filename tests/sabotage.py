@@ -378,6 +378,20 @@ SABOTAGES = (
         "batched(without_details(environment), DETAILS_AT_ONCE)",
         "batched((), DETAILS_AT_ONCE)",
     ),
+    Sabotage(
+        "a first reading that was interrupted begins again",
+        ("tests/runs/mirror/test_first_reading.py::test_what_is_killed_goes_on_where_it_was",),
+        "runs/mirror/first_reading.py",
+        "flow_runs_ended_since(since, until=start)",
+        "flow_runs_ended_since(since, until=now)",
+    ),
+    Sabotage(
+        "two processes read the history at once",
+        ("tests/runs/mirror/test_first_reading.py::test_what_another_process_reads_is_left_to_it",),
+        "runs/mirror/first_reading.py",
+        "        is_only = cursor.fetchone() == (True,)\n",
+        "        is_only = cursor.fetchone() is not None\n",
+    ),
     # Retention
     Sabotage(
         "what retention has deleted is read again",
@@ -1686,8 +1700,8 @@ SABOTAGES = (
         "runs are read before it is known whose server it is",
         ("tests/governance/test_same_server.py::test_no_run_is_seen_before_the_server_is_known",),
         "runs/mirror/follower.py",
-        "    return health.is_synced(environment) and mirror.sync_states(environment).is_first",
-        "    return mirror.sync_states(environment).is_first",
+        "    return mirror.sync_states(environment) if health.is_synced(environment) else None",
+        "    return mirror.sync_states(environment)",
     ),
     Sabotage(
         "a blind re-run shows its requester the values",

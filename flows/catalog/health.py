@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from flows.encryption import DecryptionError
@@ -13,6 +13,14 @@ from flows.models import Environment, Health, Server
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError, Unauthorized, Unreachable
 from flows.server_identity import connection_of
+
+# The columns of the first reading of all runs, while there is none.
+NO_HISTORY: dict[str, Any] = {
+    "history_begun_at": None,
+    "history_position": None,
+    "history_runs": 0,
+    "history_recent_at": None,
+}
 
 
 def health_of(server: Server) -> Health:
@@ -74,7 +82,7 @@ def record_sync(environment: Environment, message: str, *, at: datetime, is_whol
     if is_whole:
         columns["listed_at"] = at
     if health_of(server).synced_for_id != environment.pk:
-        columns |= {"synced_for": environment, "runs_synced_at": None}
+        columns |= {"synced_for": environment, "runs_synced_at": None, **NO_HISTORY}
     Health.objects.filter(server=server).update(deployments_failure="", **columns)
     clear_message(server)
 
@@ -83,9 +91,35 @@ def note_runs_synced(environment: Environment, at: datetime) -> None:
     """Record when all runs were last read into an environment, unless another has taken the server over meanwhile."""
     server = environment.server
     health_of(server)
-    own = Health.objects.filter(Q(synced_for=environment) | Q(synced_for=None), server=server)
-    own.update(synced_for=environment, runs_synced_at=at, runs_failure="")
+    own(environment).update(synced_for=environment, runs_synced_at=at, runs_failure="", **NO_HISTORY)
     clear_message(server)
+
+
+def first_reading(environment: Environment, now: datetime) -> Health:
+    """Return the row with the position of the first reading of all runs, which begins now if it has not begun."""
+    health_of(environment.server)
+    begins = {"history_begun_at": now, "history_position": now, "history_runs": 0, "history_recent_at": now}
+    own(environment).filter(history_begun_at=None).update(synced_for=environment, **begins)
+    return health_of(environment.server)
+
+
+def note_recent(environment: Environment, at: datetime) -> None:
+    """Record when active runs, and those that ended since the first reading began, were last read."""
+    own(environment).filter(history_begun_at__isnull=False).update(history_recent_at=at)
+
+
+def note_history(environment: Environment, position: datetime, runs: int) -> bool:
+    """Move the position of the first reading back to this time; `runs` were read since the position before.
+
+    Returns whether there still is a first reading of this environment.
+    """
+    reading = own(environment).filter(history_position__gte=position)
+    return bool(reading.update(history_position=position, history_runs=F("history_runs") + runs))
+
+
+def own(environment: Environment) -> QuerySet[Health]:
+    """Return the row of the server, unless another environment has taken the server over meanwhile."""
+    return Health.objects.filter(Q(synced_for=environment) | Q(synced_for=None), server=environment.server)
 
 
 def clear_message(server: Server) -> None:

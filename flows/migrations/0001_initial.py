@@ -236,6 +236,24 @@ class Migration(migrations.Migration):
                 ("deployments_failure", models.TextField(blank=True)),
                 ("runs_synced_at", models.DateTimeField(help_text="When all runs were last synced.", null=True)),
                 (
+                    "history_begun_at",
+                    models.DateTimeField(help_text="When the first reading of all runs began.", null=True),
+                ),
+                (
+                    "history_position",
+                    models.DateTimeField(
+                        help_text="What ended later than this was read: it goes from the newest run to the oldest.",
+                        null=True,
+                    ),
+                ),
+                ("history_runs", models.PositiveIntegerField(default=0, help_text="How many runs it has read.")),
+                (
+                    "history_recent_at",
+                    models.DateTimeField(
+                        help_text="When active runs, and those that ended since it began, were last read.", null=True
+                    ),
+                ),
+                (
                     "followed_at",
                     models.DateTimeField(help_text="Last heartbeat of the event stream.", null=True),
                 ),

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -112,6 +114,16 @@ class Health(models.Model):
     runs_failure = models.TextField(blank=True)
     deployments_failure = models.TextField(blank=True)
     runs_synced_at = models.DateTimeField(null=True, help_text="When all runs were last synced.")
+    # The first reading of all runs takes hours where there are a million, and goes on where it was interrupted. Empty
+    # before it and after it.
+    history_begun_at = models.DateTimeField(null=True, help_text="When the first reading of all runs began.")
+    history_position = models.DateTimeField(
+        null=True, help_text="What ended later than this was read: it goes from the newest run to the oldest."
+    )
+    history_runs = models.PositiveIntegerField(default=0, help_text="How many runs it has read.")
+    history_recent_at = models.DateTimeField(
+        null=True, help_text="When active runs, and those that ended since it began, were last read."
+    )
     followed_at = models.DateTimeField(null=True, help_text="Last heartbeat of the event stream.")
 
     class Meta:
@@ -119,3 +131,11 @@ class Health(models.Model):
 
     def __str__(self) -> str:
         return f"{self.server}: {self.get_state_display()}"
+
+    @property
+    def history_percent(self) -> int | None:
+        """How much of the time that it goes back the first reading has covered; None while there is none."""
+        if self.history_begun_at is None:
+            return None
+        covered = self.history_begun_at - (self.history_position or self.history_begun_at)
+        return min(99, int(100 * covered / timedelta(days=settings.HISTORY_DAYS)))

@@ -125,9 +125,12 @@ class PrefectClient:
         ended: list[JSON] = [*sorted(TERMINAL)]
         return self._pages.by_time(ACTIVE, {"state": {"type": {"not_any_": ended}}}, act="list the active flow runs")
 
-    def flow_runs_ended_since(self, since: datetime) -> Iterator[FlowRunRecord]:
-        """Yield the flow runs that ended at `since` or later, the last to end first."""
-        return self._pages.by_time(ENDED, {"end_time": {"after_": utc(since)}}, act="list the recently ended flow runs")
+    def flow_runs_ended_since(self, since: datetime, *, until: datetime | None = None) -> Iterator[FlowRunRecord]:
+        """Yield the flow runs that ended at `since` or later, and not after `until`, the last to end first."""
+        bounds: dict[str, JSON] = {"after_": utc(since)}
+        if until is not None:
+            bounds["before_"] = utc(until)
+        return self._pages.by_time(ENDED, {"end_time": bounds}, act="list the ended flow runs")
 
     def states(self, flow_run_id: UUID) -> list[StateRecord]:
         """Return all states of a flow run, oldest first; empty if Prefect does not have the run."""

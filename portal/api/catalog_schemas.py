@@ -41,10 +41,16 @@ class EnvironmentRow(Row):
     is_active: bool
     health: str = Field(description="State of the Prefect server at the last check.", examples=["up"])
     checked_at: datetime | None
+    first_reading_percent: int | None = Field(
+        description="How much of its history the first reading of all runs has covered; null when there is none.",
+        examples=[42],
+    )
+    first_reading_runs: int | None = Field(description="How many runs it has read.", examples=[420_000])
 
     @classmethod
     def of(cls, row: Environment) -> EnvironmentRow:
         health = getattr(row.server, "health", None)
+        percent = health.history_percent if health and health.synced_for_id == row.pk else None
         return cls(
             name=row.slug,
             description=row.description,
@@ -54,6 +60,8 @@ class EnvironmentRow(Row):
             is_active=row.is_active,
             health=health.state if health else "unknown",
             checked_at=health.checked_at if health else None,
+            first_reading_percent=percent,
+            first_reading_runs=health.history_runs if health and percent is not None else None,
         )
 
 

@@ -19,7 +19,11 @@ ENDED_RUNS = frozenset({"COMPLETED", "FAILED", "CANCELLED", "CRASHED"})
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """`health` is the state of its Prefect server at `checked_at`: "up" when it responds."""
+    """`health` is the state of its Prefect server at `checked_at`: "up" when it responds.
+
+    While its runs are read for the first time, `first_reading_percent` says how much of the time that goes back is
+    covered, and `first_reading_runs` how many runs were read.
+    """
 
     name: str
     description: str
@@ -29,6 +33,8 @@ class Environment:
     is_active: bool
     health: str
     checked_at: datetime | None
+    first_reading_percent: int | None
+    first_reading_runs: int | None
 
 
 @dataclass(frozen=True, slots=True)

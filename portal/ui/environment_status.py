@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.utils import timezone
 
 from flows.models import Environment, Health
@@ -56,6 +57,8 @@ class EnvironmentStatus:
     synced_at: datetime | None = None
     runs_synced_at: datetime | None = None
     sync_message: str = ""
+    # How far the first reading of all runs is, while it goes on.
+    first_reading: str = ""
 
     @property
     def is_fine(self) -> bool:
@@ -98,4 +101,12 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         synced_at=health.synced_at if is_own else None,
         runs_synced_at=health.runs_synced_at if is_own else None,
         sync_message=health.sync_message,
+        first_reading=describe_first_reading(health) if is_own else "",
     )
+
+
+def describe_first_reading(health: Health) -> str:
+    percent = health.history_percent
+    if percent is None:
+        return ""
+    return f"{percent} % of the last {settings.HISTORY_DAYS} days, {health.history_runs:,} runs so far"

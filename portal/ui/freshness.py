@@ -29,7 +29,7 @@ class Freshness:
     """What a page shows about one environment: one line while `code` is empty, else a banner in this tone."""
 
     environment: Environment
-    code: str  # "", a state of `EnvironmentStatus`, "never_synced" or "late"
+    code: str  # "", a state of `EnvironmentStatus`, "never_synced", "first_reading" or "late"
     tone: str
     synced_at: datetime | None
     sentence: str = ""
@@ -56,6 +56,15 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
         sentence = f"{environment}: {status.label}. {status.message}".rstrip()
         return Freshness(environment, status.state, status.colour, synced_at, sentence, status.fix, status.icon)
     # 2. The sync, which can fail or stop although the server is reachable.
+    if synced_at is None and what == "runs" and status.first_reading:
+        return Freshness(
+            environment,
+            "first_reading",
+            "blue",
+            None,
+            f"The runs of {environment} are being read for the first time: {status.first_reading}.",
+            "Active runs are complete; earlier runs appear from the newest to the oldest.",
+        )
     if synced_at is None:
         return Freshness(
             environment,

@@ -110,21 +110,48 @@ def with_open_logs(environment: Environment) -> QuerySet[Run]:
     ]
 
 
-def recently_active(environment: Environment) -> list[Run]:
-    """Return those of them with a recent log line or state: each costs a call to Prefect, and many only compute."""
+def recently_active(environment: Environment, hinted: Collection[UUID] = ()) -> list[Run]:
+    """Return those of them with a recent log line or state: each costs a call to Prefect, and many only compute.
+
+    `hinted` are the runs, by Prefect's ids, of which a new line was announced.
+    """
     since = timezone.now() - SILENCE
     runs = list(with_open_logs(environment))
     recent = set(LogLine.objects.filter(run__in=runs, at__gte=since).values_list("run", flat=True))
-    return [run for run in runs if run.pk in recent or (run.state_at and run.state_at >= since)]
+    return [
+        run for run in runs if run.pk in recent or run.prefect_id in hinted or (run.state_at and run.state_at >= since)
+    ]
 
 
 def tail_logs(environment: Environment, runs: Sequence[Run]) -> int:
     """Read the task runs, artifacts and new log lines of these runs; return how many lines are new."""
-    client = connect.client_for(environment.server)
     by_id = {run.prefect_id: run for run in runs}
     latest = upsert_task_runs(by_id, environment)
     artifacts.upsert_artifacts(environment, by_id)
-    # Each run continues from its own last line.
+    record_activity(runs, latest)
+    return tail_lines(environment, runs)
+
+
+def with_new_lines(environment: Environment, runs: Sequence[Run]) -> list[Run]:
+    """Return those of these runs that have new lines, found by one call for all of them.
+
+    A quick look and not a complete one: lines that arrive late are older than known ones, and a run that logs much can
+    hide the others.
+    """
+    since = LogLine.objects.filter(run__in=runs).aggregate(last=Max("at"))["last"] or timezone.now() - SILENCE
+    lines = connect.client_for(environment.server).newest_lines(
+        [run.prefect_id for run in runs], since=since - DISORDER
+    )
+    known = LogLine.objects.filter(run__in=runs, prefect_id__in=[line.id for line in lines])
+    seen = set(known.values_list("prefect_id", flat=True))
+    new = {line.flow_run_id for line in lines if line.id not in seen}
+    return [run for run in runs if run.prefect_id in new]
+
+
+def tail_lines(environment: Environment, runs: Sequence[Run]) -> int:
+    """Read the new log lines of these runs; return how many there are. Each run continues from its own last line."""
+    client = connect.client_for(environment.server)
+    latest: dict[int, datetime] = {}
     new: Counter[int] = Counter()
     last = dict(
         LogLine.objects.filter(run__in=runs).values_list("run").annotate(last=Max("at")).values_list("run", "last")

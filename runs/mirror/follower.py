@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import aclosing, suppress
+from itertools import count
 from uuid import UUID
 
 from django.db import close_old_connections
@@ -23,15 +24,27 @@ from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
 from flows.server_identity import connection_of
 from runs import mirror, queue
-from runs.mirror.sync import DETAILS_AT_ONCE
+from runs.mirror.sync import DETAILS_AT_ONCE, Swept
+from runs.models import Run
 
 log = logging.getLogger(__name__)
 
 # A run emits several events within a moment: wait, then read it once.
 DEBOUNCE_SECONDS = 0.15
 DETAIL_SECONDS = 0.5
-# Flows send log lines every 2 s.
-TAIL_SECONDS = 1.5
+# How soon new log lines of active runs are looked for; every third look is a complete one, with task runs and
+# artifacts. Without an active run less often: one that begins is announced by an event.
+TAIL_SECONDS = 0.6
+COMPLETE_EVERY = 3
+IDLE_SECONDS = 1.5
+# Of so many runs each is asked for its log; of more, those that one call for all of them finds to have new lines.
+FEW = 5
+# Between two looks that announced lines cause, and how many of these announcements are taken without a pause: a server
+# drops what is not taken, and a look finds it anyway.
+HINT_SECONDS = 0.2
+HINTS_AT_ONCE = 100
+# Before a server is asked again that has no stream of log lines.
+NO_STREAM_SECONDS = 60.0
 SWEEP_SECONDS = 15.0
 # Prefect loses events when more than about 250 wait for a client, silently: so many runs in one batch of hints are
 # followed by a sweep, after a moment in which the rest of them arrives.
@@ -98,6 +111,11 @@ class Follower:
         # Until the states of a crowd are read, its details wait.
         self.is_crowded = False
         self.swept = asyncio.Event()
+        # Runs of which a new log line was announced; `woken` when there are some, or when a run may have begun.
+        self.logged: set[UUID] = set()
+        self.woken = asyncio.Event()
+        self.has_active = False
+        self.last_sweep: Swept | None = None
         self.is_first = False
         # Runs whose state was read, but not yet their states, tasks and logs.
         self.pending_details: set[UUID] = set()
@@ -107,8 +125,9 @@ class Follower:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.listen())
             group.create_task(self.flush())
+            group.create_task(self.listen_to_logs())
             group.create_task(self.every(DETAIL_SECONDS, self.fetch_details))
-            group.create_task(self.every(TAIL_SECONDS, tail))
+            group.create_task(self.tail())
             group.create_task(self.sweep())
             group.create_task(self.complete())
             group.create_task(self.every(CHECK_SECONDS, revive))
@@ -130,6 +149,30 @@ class Follower:
             await asyncio.sleep(pause)
             self.crowded.set()
 
+    async def listen_to_logs(self) -> None:
+        """Collect ids from the stream of log lines, if the server has one: then lines are looked for at once."""
+        while True:
+            try:
+                async with aclosing(connect.client_for(self.environment.server).log_hints()) as hints:
+                    async for flow_run_id in hints:
+                        self.logged.add(flow_run_id)
+                        self.woken.set()
+                        if len(self.logged) >= HINTS_AT_ONCE:
+                            await asyncio.sleep(HINT_SECONDS)
+            except (PrefectError, DecryptionError) as error:
+                log.info("%s: no stream of log lines: %s", self.environment, error)
+            await asyncio.sleep(NO_STREAM_SECONDS)
+
+    async def tail(self) -> None:
+        """Look for new log lines of active runs."""
+        for number in count():
+            is_complete = number % COMPLETE_EVERY == 0
+            await self.run_safely(self.tail_logs if is_complete else self.tail_lines)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.woken.wait(), TAIL_SECONDS if self.has_active else IDLE_SECONDS)
+                await asyncio.sleep(HINT_SECONDS)
+            self.woken.clear()
+
     async def flush(self) -> None:
         """Read the runs that events named, in batches; keep the ids when Prefect cannot be reached."""
         while True:
@@ -146,14 +189,18 @@ class Follower:
                 await asyncio.sleep(1)
                 self.hinted.set()
             self.pending_details |= hints
+            self.woken.set()
 
     async def sweep(self) -> None:
         """Sweep regularly, and soon after events of many runs came at once: of those Prefect will have lost some."""
         while True:
             self.crowded.clear()
-            if await self.run_safely(self.sync_states):
-                self.swept.set()
-            self.is_crowded = self.crowded.is_set()
+            if await self.run_safely(self.sync_states) and self.last_sweep:
+                if self.last_sweep.is_complete:
+                    self.swept.set()
+                elif self.last_sweep.progress == mirror.Progress.MORE:
+                    self.crowded.set()
+            self.is_crowded = False
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.crowded.wait(), SWEEP_SECONDS)
                 await asyncio.sleep(CROWD_SECONDS)
@@ -166,13 +213,32 @@ class Follower:
             await self.run_safely(self.sync_details)
 
     def sync_states(self, environment: Environment) -> None:
-        self.is_first |= sweep(environment)
+        self.last_sweep = sweep(environment)
+        self.is_first |= bool(self.last_sweep and self.last_sweep.is_first)
 
     def sync_details(self, environment: Environment) -> None:
         if health.is_synced(environment):
             self.pending_details |= set(mirror.without_details(environment))
             mirror.sync_activity(environment, is_first=self.is_first)
             self.is_first = False
+
+    def tail_logs(self, environment: Environment) -> None:
+        if runs := self.active_runs(environment):
+            mirror.tail_logs(environment, runs)
+
+    def tail_lines(self, environment: Environment) -> None:
+        runs = self.active_runs(environment)
+        if len(runs) > FEW:
+            runs = mirror.with_new_lines(environment, runs)
+        if runs:
+            mirror.tail_lines(environment, runs)
+
+    def active_runs(self, environment: Environment) -> list[Run]:
+        """Return the runs whose log may have grown; none while the server is down, where each call would time out."""
+        logged, self.logged = self.logged, set()
+        runs = mirror.recently_active(environment, logged)
+        self.has_active = bool(runs)
+        return runs if runs and is_up(environment.server) else []
 
     def fetch_details(self, environment: Environment) -> None:
         """Read states, tasks and logs separately, so that a long log does not delay the next state."""
@@ -212,17 +278,9 @@ def refresh_state(environment: Environment, hints: set[UUID]) -> None:
     health.record_followed(environment.server, timezone.now())
 
 
-def sweep(environment: Environment) -> bool:
-    """Read all states, if the catalog was synced; return whether it was the first time."""
-    return health.is_synced(environment) and mirror.sync_states(environment).is_first
-
-
-def tail(environment: Environment) -> None:
-    """Read new log lines: Prefect sends no events for them."""
-    # Not while it is down: each call would wait for its timeout, every 1.5 s.
-    runs = mirror.recently_active(environment)
-    if runs and is_up(environment.server):
-        mirror.tail_logs(environment, runs)
+def sweep(environment: Environment) -> Swept | None:
+    """Read all states, if the catalog was synced."""
+    return mirror.sync_states(environment) if health.is_synced(environment) else None
 
 
 def is_up(server: Server) -> bool:

@@ -6,6 +6,7 @@ reads by id what should be active but was not listed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,6 @@ from datetime import timedelta
 from itertools import batched, chain
 from uuid import UUID
 
-from django.conf import settings
 from django.utils import timezone
 
 from flows.catalog import health
@@ -22,9 +22,10 @@ from flows.models import Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, PrefectError
 from runs import stalls
-from runs.mirror import external_runs
+from runs.mirror import first_reading
 from runs.mirror.details import fetch_details, tail_logs, with_open_logs, without_details
 from runs.mirror.families import upsert_families
+from runs.mirror.first_reading import Progress
 from runs.mirror.stalled_runs import context_of, mark_stalled
 from runs.mirror.upsert import BATCH, mark_deleted
 from runs.models import Run, RunRequest
@@ -65,33 +66,55 @@ def read_stall(run: Run) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep read: how many runs, and whether it was the first of its environment."""
+    """What a sweep read: how many runs, whether it is part of a first reading, and how far that is."""
 
     count: int
     is_first: bool
+    progress: Progress
+
+    @property
+    def is_complete(self) -> bool:
+        return self.progress == Progress.DONE
 
 
 def sync(environment: Environment) -> int:
     """Read all active runs and those that ended since the last sweep, then their details; return how many.
 
-    Raises `PrefectError` after recording it in the health of the server.
+    The first time it reads all runs, which can take hours. Raises `PrefectError` after recording it in the health of
+    the server.
     """
+    count = 0
+    while not (swept := sync_step(environment)).is_complete:
+        count += swept.count
+        if swept.progress == Progress.ELSEWHERE:
+            time.sleep(1)
+    return count + swept.count
+
+
+def sync_step(environment: Environment) -> Swept:
+    """Sync as `sync` does, but of a first reading only the next step."""
     swept = sync_states(environment)
-    sync_details(environment, is_first=swept.is_first)
-    return swept.count
+    if swept.is_complete:
+        sync_details(environment, is_first=swept.is_first)
+    return swept
 
 
 def sync_states(environment: Environment) -> Swept:
-    """Read the states of all active runs and of those that ended since the last sweep."""
+    """Read the states of all active runs and of those that ended since the last sweep.
+
+    The first time, of the others a step: see `runs.mirror.first_reading`.
+    """
     # 1. Since when. Noted before reading, so that nothing that ends meanwhile is missed.
     now = timezone.now()
     runs_synced_at = health.runs_synced_at(environment)
-    since = runs_synced_at - OVERLAP if runs_synced_at else now - timedelta(days=settings.HISTORY_DAYS)
+    is_first = runs_synced_at is None
+    last = runs_synced_at or health.first_reading(environment, now).history_recent_at or now
     count = 0
     with recorded_failure(environment):
-        # 2. What Prefect lists. One batch in memory at a time: a first reading can list a million runs.
+        # 2. What Prefect lists. One batch in memory at a time.
         client = connect.client_for(environment.server)
-        for page in batched(chain(client.active_flow_runs(), client.flow_runs_ended_since(since)), BATCH):
+        listed = chain(client.active_flow_runs(), client.flow_runs_ended_since(last - OVERLAP))
+        for page in batched(listed, BATCH):
             upsert_families(environment, once(page))
             count += len(page)
         # 3. What is active here and was not listed, so that it was not written since, ended long ago or was deleted:
@@ -104,12 +127,12 @@ def sync_states(environment: Environment) -> Swept:
         )
         missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)}
         count += len(refresh_state(environment, [pk for pk in missing if pk]))
-    # 4. Only after all of them: a sweep that fails is repeated from the same moment.
-    is_first = runs_synced_at is None
-    if is_first:
-        external_runs.record_first_history(environment)
-    health.note_runs_synced(environment, now)
-    return Swept(count, is_first)
+        # 4. Only after all of them: a sweep that fails is repeated from the same moment.
+        if not is_first:
+            health.note_runs_synced(environment, now)
+            return Swept(count, is_first, Progress.DONE)
+        health.note_recent(environment, now)
+        return Swept(count, is_first, first_reading.read_some(environment, now))
 
 
 def sync_details(environment: Environment, *, is_first: bool = False) -> None:

@@ -296,9 +296,13 @@ class FakePrefect(PrefectClient):
         active = (run for run in self._runs.values() if run.state and not run.state.is_terminal)
         return self._by_time(active, lambda run: run.started_at or run.expected_start_at)
 
-    def flow_runs_ended_since(self, since: datetime) -> Iterator[FlowRunRecord]:
-        self._call("flow_runs_ended_since", since=since)
-        ended = [run for run in self._runs.values() if run.ended_at and run.ended_at >= since]
+    def flow_runs_ended_since(self, since: datetime, *, until: datetime | None = None) -> Iterator[FlowRunRecord]:
+        self._call("flow_runs_ended_since", since=since, until=until)
+        ended = [
+            run
+            for run in self._runs.values()
+            if run.ended_at and run.ended_at >= since and (until is None or run.ended_at <= until)
+        ]
         return self._by_time(ended, lambda run: run.ended_at, newest_first=True)
 
     def states(self, flow_run_id: UUID) -> list[StateRecord]:

@@ -38,5 +38,6 @@ def describe(environment: str, health: Health) -> dict[str, Any]:
         "since": health.changed_at,
         "deployments_read": health.synced_at,
         "runs_read": health.runs_synced_at,
+        "first_reading_percent": health.history_percent,
         "message": health.message,
     }

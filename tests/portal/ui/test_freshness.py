@@ -67,6 +67,14 @@ def test_what_was_never_read_or_not_lately_is_said(what: freshness.Source, colum
     assert (late.code, what in late.sentence) == ("late", True)
 
 
+def test_a_first_reading_says_how_far_it_is(judged: Make) -> None:
+    now = timezone.now()
+    began = {"history_begun_at": now, "history_position": now - timedelta(days=15), "history_runs": 420_000}
+    one = judged(runs_synced_at=None, **began)
+    assert (one.code, "50 %" in one.sentence, "420,000" in one.sentence) == ("first_reading", True, True)
+    assert judged("deployments", runs_synced_at=None, **began).code == ""
+
+
 def test_one_that_is_switched_off_says_that_it_is_not_read(judged: Make, dev: Environment) -> None:
     Environment.objects.update(is_active=False)
     assert judged().code == "disabled"

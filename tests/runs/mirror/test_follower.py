@@ -12,7 +12,7 @@ from flows.catalog import sync
 from flows.models import Environment, Health
 from runs import mirror
 from runs.mirror import follower
-from runs.models import Run
+from runs.models import LogLine, Run
 from tests.cast import FAKES, SCHEMA, make_environment
 from tests.fakes.prefect import FakePrefect
 
@@ -140,6 +140,38 @@ def test_log_lines_arrive_while_it_runs(dev: Environment, fake: FakePrefect, mon
         await until(lambda: Run.objects.get().log_lines.filter(message="half way").exists())
 
     following(dev, story)
+
+
+def test_an_announced_line_is_read_at_once(
+    dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for clock in ("TAIL_SECONDS", "IDLE_SECONDS", "SWEEP_SECONDS"):
+        monkeypatch.setattr(follower, clock, 1000)
+    (deployment,) = fake.deployments()
+    fake.streams_logs = True
+
+    async def story() -> None:
+        record = fake.add_run(deployment.id, state_type="RUNNING")
+        await until(state_is("RUNNING"))
+        for number in range(3):
+            fake.add_log(record.id, f"line {number}")
+            await until(LogLine.objects.filter(message=f"line {number}").exists)
+
+    following(dev, story)
+
+
+def test_of_many_active_runs_only_those_with_new_lines_are_asked_for_them(dev: Environment, fake: FakePrefect) -> None:
+    (deployment,) = fake.deployments()
+    ids = [fake.add_run(deployment.id, state_type="RUNNING").id for _ in range(follower.FEW + 1)]
+    for each in ids:
+        fake.add_log(each, "begins")
+    mirror.sync(dev)
+    follower.health.check(dev.server)
+    fake.add_log(ids[2], "goes on")
+    fake.calls.clear()
+    follower.Follower(dev).tail_lines(dev)
+    assert [call.arguments["flow_run_id"] for call in fake.calls if call.method == "logs"] == [ids[2]]
+    assert LogLine.objects.filter(message="goes on").exists()
 
 
 def test_a_server_that_comes_back_is_noticed_and_read(
