@@ -1534,6 +1534,20 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
+        "a backfill that stopped at a failure is displayed as running",
+        ("tests/runs/changes/test_pacing.py::test_one_word_says_how_far_it_is",),
+        "runs/phases.py",
+        '            When(held_back, then=F("progress")),\n',
+        "",
+    ),
+    Sabotage(
+        "nobody hears that a backfill stopped",
+        ("tests/runs/changes/test_pacing.py::test_requester_and_approvers_are_notified_once_that_it_stopped",),
+        "runs/changes/release.py",
+        '    events.record(RunEvent.Kind.BACKFILL_STOPPED, change=change, data={"message": change.message})\n',
+        "",
+    ),
+    Sabotage(
         "the overview tells why a run failed to who may not read its log",
         ("tests/portal/admin/overview/test_numbers.py::test_a_reader_without_logs_cannot_tell_causes_apart",),
         "portal/admin/overview/attention.py",

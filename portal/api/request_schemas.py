@@ -22,6 +22,7 @@ from runs.models import (
     RunSpec,
     Verb,
 )
+from runs.phases import phase_of
 from runs.requests import spec_values, visibility
 
 # Kinds of change requests of which runs are held back.
@@ -102,7 +103,7 @@ class ChangeRow(Row):
     kind: str = Field(examples=["run"])
     environment: str = Field(description="Its environment; several for some changes of rules.")
     state: str = Field(examples=["waiting"])
-    state_name: str
+    state_name: str = Field(description="As pages say it: of a backfill also Running, Paused, Stopped, Finished.")
     message: str
     reason: str
     ticket: str
@@ -132,7 +133,7 @@ class ChangeRow(Row):
             kind=row.kind,
             environment=row.environment_name,
             state=row.state,
-            state_name=row.get_state_display(),
+            state_name=phase_of(row, [each.state for each in row.run_requests.all()]).state_label,
             message=row.message,
             reason=row.reason,
             ticket=row.ticket,

@@ -163,9 +163,8 @@ def describe_backfill(change: Change) -> str:
     """Return how many of its runs are in which state: of a thousand nobody reads each."""
     counts = Counter(each.state_name for each in change.requests)
     states = ", ".join(f"{count} {name.lower()}" for name, count in counts.most_common())
-    state = change.progress if change.progress in ("paused", "stopped") else change.state_name
-    total = len(change.requests)
-    return f"Backfill {change.id}, {total} runs: {state}. {states.capitalize()}. {change.message}".strip()
+    what = f"Backfill {change.id}, {len(change.requests)} runs: {change.state_name.lower()}."
+    return f"{what} {states.capitalize()}. {change.message}".strip()
 
 
 def describe(change: Change) -> str:

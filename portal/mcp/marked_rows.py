@@ -14,6 +14,7 @@ from portal.mcp.untrusted import mark, mark_value
 from runs import requests
 from runs.access.decisions import Permissions
 from runs.models import ChangeRequest, LogLine, Run, RunRequest
+from runs.phases import phase_of
 from runs.requests import visibility
 
 # Values of text of one schema.
@@ -75,6 +76,7 @@ def log_line(row: LogLine, secrets: list[str]) -> Answer:
 
 def change_row(change: ChangeRequest) -> Answer:
     """Return what became of a request; its parameters are left out."""
+    run_requests = list(change.run_requests.order_by("pk"))
     runs = [
         {
             "state": each.state,
@@ -83,13 +85,13 @@ def change_row(change: ChangeRequest) -> Answer:
             "message": mark("request message", each.message),
             "run": str(each.flow_run_id) if each.flow_run_id else None,
         }
-        for each in change.run_requests.order_by("pk")
+        for each in run_requests
     ]
     return {
         "request": change.pk,
         "environment": change.environment_name,
         "state": change.state,
-        "state_name": change.state_label,
+        "state_name": phase_of(change, [each.state for each in run_requests]).state_label,
         "message": mark("request message", change.message),
         "requested_by": change.requester,
         "needs_approval": change.needs_approval,

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from flows import parameters as schemas
 from flows.db_text import sanitize
-from runs import audit
+from runs import audit, events
 from runs.access import predicates
 from runs.actors import Actor
 from runs.audit import signatures
@@ -20,7 +20,7 @@ from runs.changes import gates
 from runs.changes.launch_queue import queue_launches
 from runs.changes.states import LEGAL_FROM, ChangeState, compare_and_set, move_change
 from runs.errors import Refused
-from runs.models import ChangeRequest, RunRequest, RunSpec, Schedule
+from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Schedule
 from runs.models.request import FAILURES, OPEN, State
 from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import values_of
@@ -72,6 +72,7 @@ def stop_at_failure(change: ChangeRequest) -> bool:
     publish("request", [first.pk])
     after = {"progress": change.progress, "request": first.pk, "state": first.state}
     audit.record_many([audit.Act("request.stop", change.subject, Actor.system(), after=after)])
+    events.record(RunEvent.Kind.BACKFILL_STOPPED, change=change, data={"message": change.message})
     return True
 
 

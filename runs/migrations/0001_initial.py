@@ -37,6 +37,7 @@ TOPICS = [
     ("answered", "My request was approved or rejected"),
     ("failure", "A new failure, or one that came back after it was resolved"),
     ("stalled", "A run stalled, or was deleted in Prefect"),
+    ("stopped", "A backfill stopped at a failure"),
     ("definition", "A deployment changed after approval"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),

@@ -16,6 +16,8 @@ class Topic(models.TextChoices):
     ANSWERED = "answered", "My request was approved or rejected"
     FAILURE = "failure", "A new failure, or one that came back after it was resolved"
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
+    # Requester and approvers receive it without a subscription.
+    STOPPED = "stopped", "A backfill stopped at a failure"
     # Administrators, auditors and the approvers receive it without a subscription.
     DEFINITION = "definition", "A deployment changed after approval"
     BREAK_GLASS = "break glass", "Emergency override used"

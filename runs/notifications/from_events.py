@@ -140,6 +140,25 @@ def notify_of_loss(event: RunEvent) -> None:
         )
 
 
+def notify_of_stop(event: RunEvent) -> None:
+    """Notify the requester of a backfill, its approvers and subscribers who can see it that it stopped at a failure."""
+    change = change_of(event)
+    if change.environment is None:
+        return
+    approvals = change.approvals.filter(approved=True).select_related("by")
+    people = [*([change.requested_by] if change.requested_by else []), *(approval.by for approval in approvals)]
+    notify(
+        Topic.STOPPED,
+        change.environment,
+        f"Backfill stopped: {change.title}",
+        f"{event.data['message']} Nothing more of request {change.pk} starts until someone resumes it, or cancels the "
+        "rest.",
+        target=change.subject,
+        may=can_see(change),
+        also=people,
+    )
+
+
 def notify_of_override(event: RunEvent) -> None:
     """Notify the subscribers who can see the deployment."""
     change = change_of(event)
@@ -335,6 +354,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.REQUEST_REJECTED: notify_requester,
     Kind.REQUEST_LOST: notify_of_loss,
     Kind.STEP_WAITING: notify_at_gate,
+    Kind.BACKFILL_STOPPED: notify_of_stop,
     Kind.OVERRIDE_USED: notify_of_override,
     Kind.DEFINITION_MOVED: notify_of_definition,
     Kind.RUNS_STALLED: notify_of_stalls,

@@ -46,13 +46,15 @@ def notify(
     *,
     target: models.Model | None = None,
     may: Callable[[User], bool] | None = None,
+    also: Iterable[User] = (),
 ) -> None:
     """Queue a message to all subscribers of the topic, within the current transaction.
 
     `may` decides who can receive it; by default those who can see the environment. Permissions are checked for each
-    message, because a subscription outlives a grant.
+    message, because a subscription outlives a grant. `also` are people who receive it without a subscription.
     """
-    for person in subscribers(topic, environment):
+    people = {person.pk: person for person in [*subscribers(topic, environment), *also] if person.is_active}
+    for person in people.values():
         if may(person) if may else Permissions.of_person(person).environments().filter(pk=environment.pk).exists():
             create(person, topic, environment, subject, text, target)
 

@@ -19,7 +19,7 @@ from portal import inbox
 from portal.admin.actions import perform, reason_of, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.changes import page
-from portal.admin.changes.filters import ConcernFilter
+from portal.admin.changes.filters import ConcernFilter, PhaseFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
 from portal.ui import times
@@ -30,6 +30,7 @@ from runs.automation import chains
 from runs.governance import rule_changes
 from runs.models import ChainRun, ChangeRequest, RunSpec, Verb
 from runs.models.request import State
+from runs.phases import WORDS, phase_of, with_phases
 
 # Each is a transaction of its own, in one web request.
 MOST_RETRIED = 50
@@ -41,10 +42,10 @@ CONCERNED = (Verb.MANAGE, Verb.APPROVE, Verb.RERUN, Verb.TRIGGER)
 class ChangeRequestAdmin(RestrictedAdmin):
     list_display = ["numbered", "what", "state_badge", "where", "requested_by_name", "requested", "reason"]
     list_display_links = ["numbered", "what"]
-    list_filter = [ConcernFilter, "state", "kind"]
+    list_filter = [ConcernFilter, PhaseFilter, "kind"]
     list_select_related = ["rule_change", "environment"]
     search_fields = ["=id", "environment_name", "requested_by_name", "reason", "rule_change__subject_name"]
-    search_help_text = "Number, what changes, environment, person or reason"
+    search_help_text = "Number, what changes, state, environment, person or reason"
     ordering = ["-pk"]
 
     sortable_by: list[str] = []
@@ -77,9 +78,17 @@ class ChangeRequestAdmin(RestrictedAdmin):
         name = specs.filter(position=0).values("deployment_name")
         found: QuerySet[ChangeRequest] = super().get_queryset(request)
         chain_name = ChainRun.objects.filter(change=OuterRef("pk")).values("version__chain__name")
-        return found.annotate(
-            spec_count=Subquery(spec_count), spec_name=Subquery(name), chain_name=Subquery(chain_name)
+        return with_phases(
+            found.annotate(spec_count=Subquery(spec_count), spec_name=Subquery(name), chain_name=Subquery(chain_name))
         )
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[ChangeRequest], search_term: str
+    ) -> tuple[QuerySet[ChangeRequest], bool]:
+        found, may_have_duplicates = super().get_search_results(request, queryset, search_term)
+        if phase := WORDS.get(search_term.strip().casefold()):
+            found = queryset.filter(Q(phase=phase) | Q(pk__in=found.order_by().values("pk")))
+        return found, may_have_duplicates
 
     @admin.display(description="change request")
     def numbered(self, change: ChangeRequest) -> str:
@@ -91,7 +100,7 @@ class ChangeRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="state")
     def state_badge(self, change: ChangeRequest) -> SafeString:
-        return render_to_string("portal/_state.html", {"row": change})
+        return render_to_string("portal/_state.html", {"row": phase_of(change)})
 
     @admin.display(description="environment")
     def where(self, change: ChangeRequest) -> str:

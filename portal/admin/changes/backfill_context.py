@@ -23,9 +23,10 @@ from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.models import ChangeRequest, RunRequest, Verb
 from runs.models.request import FAILURES, State
+from runs.phases import phase_of
 from runs.requests import visibility
 
-Progress, ChangeState = ChangeRequest.Progress, ChangeRequest.State
+ChangeState = ChangeRequest.State
 ITEMS = 100
 # Key -> label, colour, and the states of run requests in it; in the order of the bar.
 PARTS: dict[str, tuple[str, str, tuple[State, ...]]] = {
@@ -40,14 +41,6 @@ PARTS: dict[str, tuple[str, str, tuple[State, ...]]] = {
 ORDER = [*FAILURES, State.LAUNCHING, State.LAUNCHED, State.APPROVED, State.HELD, State.COMPLETED]
 UNSENT = [State.HELD, State.APPROVED]
 HELD_LABEL = "Waiting for its turn"
-
-
-@dataclass(frozen=True, slots=True)
-class Badge:
-    """The state of a backfill in one word."""
-
-    state_label: str
-    state_colour: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +74,7 @@ def context(
         "backfill": change,
         "deployment": deployment,
         "spec": first,
-        "badge": (shown := badge(change, counts)),
+        "badge": (shown := phase_of(change, [state for state, number in counts.items() if number])),
         "tone": shown.state_colour,
         "freshness": freshness.freshness_of([deployment.environment], "runs"),
         "parts": (found := parts(counts)),
@@ -111,18 +104,6 @@ def title_of(change: ChangeRequest) -> str:
 
 def sees_values(change: ChangeRequest, deployment: Deployment, by: Actor, permissions: Permissions) -> bool:
     return by.is_same_person_as(change.requested_by_id) or visibility.can_view_parameters(permissions, deployment)
-
-
-def badge(change: ChangeRequest, counts: dict[str, int]) -> Badge:
-    """Return the state in which people think of it: it is closed, for the database, when all of it was sent."""
-    going = sum(counts.get(state, 0) for state in (State.APPROVED, State.LAUNCHING, State.LAUNCHED))
-    if change.state == ChangeState.APPROVED and change.is_held_back:
-        return Badge(change.get_progress_display(), "red" if change.progress == Progress.STOPPED else "amber")
-    if change.state in (ChangeState.APPROVED, ChangeState.CLOSED):
-        if going or counts.get(State.HELD):
-            return Badge("Running", "blue")
-        return Badge("Finished", "red" if any(counts.get(state) for state in FAILURES) else "green")
-    return Badge(change.state_label, change.state_colour)
 
 
 def parts(counts: dict[str, int]) -> list[Part]:

@@ -14,8 +14,11 @@ from flows.models import Deployment
 from runs import changes, mirror, requests, tasks
 from runs.access.decisions import Forbidden
 from runs.audit import reconcile
-from runs.models import AuditEntry, ChangeRequest, QueuedTask, RunRequest
+from runs.models import Approval, AuditEntry, ChangeRequest, QueuedTask, RunRequest
+from runs.models.notification import Topic
 from runs.models.request import State
+from runs.phases import phase_of, with_phases
+from tests.background import notices
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
@@ -27,11 +30,11 @@ Progress, OnFailure = ChangeRequest.Progress, ChangeRequest.OnFailure
 
 @pytest.fixture
 def backfill(deployment: Deployment, requester: User) -> Callable[..., ChangeRequest]:
-    def make(number: int = 5, *, at_once: int = 2, **options: Any) -> ChangeRequest:
+    def make(number: int = 5, *, first: int = 1, at_once: int = 2, **options: Any) -> ChangeRequest:
         change = requests.submit_backfill(
             deployment,
             {"month": "2026-10"},
-            {"rows": f"1..{number}"},
+            {"rows": f"{first}..{number}"},
             by=by(requester),
             at_once=at_once,
             **options,
@@ -99,6 +102,55 @@ def test_it_stops_at_a_failure_and_says_where(
     end(change, 3, "CRASHED", fake)
     assert change.progress == Progress.RUNNING, "nothing is left that it could hold back"
     assert reconcile() == ""
+
+
+def phase(change: ChangeRequest) -> str:
+    """The word for its state, which a list reads in SQL."""
+    listed = with_phases(ChangeRequest.objects.filter(pk=change.pk)).get()
+    fresh = ChangeRequest.objects.get(pk=change.pk)
+    found = phase_of(fresh)
+    assert found == phase_of(listed) == phase_of(fresh, states(change))
+    return found.key
+
+
+def test_one_word_says_how_far_it_is(
+    backfill: Callable[..., ChangeRequest], fake: FakePrefect, requester: User
+) -> None:
+    change = backfill(4)
+    assert phase(change) == "running"
+    changes.pause(change, by=by(requester))
+    assert phase(change) == "paused"
+    changes.resume(change, by=by(requester))
+    assert phase(change) == "running"
+    end(change, 0, "FAILED", fake)
+    assert phase(change) == "stopped"
+    changes.resume(change, by=by(requester))
+    go_on()
+    end(change, 1, "COMPLETED", fake)
+    for position in (2, 3):
+        end(change, position, "COMPLETED", fake)
+    assert (change.state, phase(change)) == (ChangeRequest.State.CLOSED, "failed")
+    clean = backfill(11, first=11)
+    end(clean, 0, "COMPLETED", fake)
+    assert phase(clean) == "finished"
+    rest = backfill(23, first=21)
+    changes.cancel_rest(rest, by=by(requester))
+    assert phase(rest) == "withdrawn"
+
+
+def test_requester_and_approvers_are_notified_once_that_it_stopped(
+    backfill: Callable[..., ChangeRequest], fake: FakePrefect, requester: User, approver: User, viewer: User
+) -> None:
+    change = backfill(6)
+    Approval.objects.create(change=change, by=approver, by_name=approver.username, approved=True, digest=change.digest)
+    end(change, 0, "FAILED", fake)
+    end(change, 1, "FAILED", fake)
+    stopped = [notice for notice in notices() if notice.topic == Topic.STOPPED]
+    assert {(notice.person, notice.target_id) for notice in stopped} == {
+        (requester, str(change.pk)),
+        (approver, str(change.pk)),
+    }
+    assert len(stopped) == 2
 
 
 def test_it_stops_again_at_the_next_failure(

@@ -210,6 +210,19 @@ def test_its_page_shows_how_far_it_is(
     # The failed one first, what is done last.
     assert attributes(page, "data-item") == ["2", "3", "4", "5", "1"]
     assert "Stopped" in page
+    # The list says the same, and finds it by that word.
+    address = reverse("admin:runs_changerequest_changelist")
+    for query, is_found in (
+        ("state=stopped", True),
+        ("q=Stopped", True),
+        ("state=approved", False),
+        ("q=paused", False),
+    ):
+        listed = client.get(f"{address}?{query}")
+        assert [row.phase for row in listed.context["cl"].result_list] == (["stopped"] if is_found else [])
+        assert (f"Backfill: {backfill.run_requests.count()} runs" in listed.content.decode()) == is_found
+    assert "Last change (UTC)" in page
+    assert "Times in UTC" in page
     assert "2026-02" in page
     assert "hunter22" not in page
     assert has_button(page, "resume")
