@@ -117,6 +117,44 @@ SABOTAGES = (
         '        reason = group.title if failures.sees_message(permissions, group) else ""',
         "        reason = group.title",
     ),
+    # Chains
+    Sabotage(
+        "a step of a chain starts without waiting at its gate",
+        ("tests/runs/automation/test_chains.py::test_a_gate_of_an_approved_chain_is_for_its_approvers",),
+        "runs/changes/gates.py",
+        '        return AT_GATE if chain_run.version.step(run_request.spec.position)["gate"] else ""',
+        '        return ""',
+    ),
+    Sabotage(
+        "a value beyond what was approved starts by itself",
+        (
+            "tests/runs/automation/test_chains.py::test_in_a_protected_environment_a_value_beyond_what_was_approved_waits_for_a_person",
+        ),
+        "runs/changes/release.py",
+        '    beyond = "" if unfit else beyond_approved(run_request.spec, run_request.mapped_values)',
+        '    beyond = ""',
+    ),
+    Sabotage(
+        "requesters decide at the gates of their own chain",
+        ("tests/runs/automation/test_chains.py::test_a_gate_of_an_approved_chain_is_for_its_approvers",),
+        "runs/changes/gate_decisions.py",
+        "    require_decidable(change, by, approves=allows)",
+        "    permissions.decide(Verb.APPROVE, deployment, values)",
+    ),
+    Sabotage(
+        "the version of a chain is not approved with it",
+        ("tests/runs/automation/test_chains.py::test_the_version_and_the_inputs_are_part_of_what_is_approved",),
+        "runs/requests/frozen_values.py",
+        "    if chain_run:\n",
+        "    if False:\n",
+    ),
+    Sabotage(
+        "a chain is visible by one of its deployments",
+        ("tests/runs/automation/test_chains.py::test_a_chain_is_visible_to_those_who_see_all_its_deployments",),
+        "runs/automation/chains.py",
+        "    return Exists(newest) & ~Exists(hidden)",
+        "    return Q(Exists(newest))",
+    ),
     # Backfills
     Sabotage(
         "a backfill asks for its verb without the values",
@@ -2180,7 +2218,7 @@ SABOTAGES = (
         "a spec added past the portal is approved with the others",
         ("tests/runs/changes/test_change_requests.py::test_every_part_of_a_request_is_signed",),
         file="runs/requests/frozen_values.py",
-        old="        and contents_digest(specs, first) == change.contents\n",
+        old="        and contents_digest(specs, first, chain_run_of(change)) == change.contents\n",
         new="",
     ),
     Sabotage(

@@ -14,6 +14,7 @@ from flows import parameters as schemas
 from flows.models import Deployment
 from portal.auth.request_user import permissions_of
 from portal.ui import chain_labels, step_graph
+from portal.ui.rule_labels import Badge
 from portal.ui.text import json_text
 from runs.access.decisions import Permissions
 from runs.automation import chain_definition, chains
@@ -41,6 +42,7 @@ class RunRow:
     change: ChangeRequest
     version: int
     inputs: str
+    badge: Badge
 
 
 def context(request: HttpRequest, chain: Chain) -> dict[str, Any]:
@@ -112,7 +114,12 @@ def public(deployment: Deployment) -> list[str]:
 def runs_of(chain: Chain, permissions: Permissions) -> list[RunRow]:
     """Return the last runs of the chain that the reader sees."""
     found = chains.runs_of(chain, permissions)[:RUNS]
-    return [RunRow(change, change.chain_run.version.number, inputs_text(change, permissions)) for change in found]
+    return [run_row(change, permissions) for change in found]
+
+
+def run_row(change: ChangeRequest, permissions: Permissions) -> RunRow:
+    number, inputs = change.chain_run.version.number, inputs_text(change, permissions)
+    return RunRow(change, number, inputs, chain_labels.run_badge(change))
 
 
 def inputs_text(change: ChangeRequest, permissions: Permissions) -> str:
