@@ -11,9 +11,10 @@ from django.core.management.base import BaseCommand, CommandParser
 from flows.prefect_api.records import PrefectError
 from runs import names, operators, requests
 from runs.actors import Actor
+from runs.automation import chains
 from runs.errors import Refused
 from runs.management.cli.row_waits import wait
-from runs.models import RunRequest
+from runs.models import Chain, RunRequest
 
 ACQUIRE, INGEST, TRAIN = "crm-data-acquisition", "crm-data-ingestion", "monthly-win-probability-training"
 KEEP, MONITOR, SCORE = "reference-data-creation", "model-drift-monitoring", "open-deal-scoring"
@@ -31,6 +32,18 @@ STORY: list[list[tuple[str, dict[str, str | int]]]] = [
     [(KEEP, {"reference_period": "2017-06", "sample_size": 1000})],
     [(MONITOR, {"current_month": "2017-07"}), (SCORE, {"current_month": "2017-07"})],
 ]
+# The same pipelines as a chain: step -> flow, the parameter that is the month, and the step before.
+CHAIN = "Monthly CRM close"
+CHAIN_STEPS: dict[str, tuple[str, str, str]] = {
+    "acquire": (ACQUIRE, "snapshot_month", ""),
+    "ingest": (INGEST, "snapshot_month", "acquire"),
+    "train": (TRAIN, "current_month", "ingest"),
+    "reference": (KEEP, "reference_period", "train"),
+    "drift": (MONITOR, "current_month", "reference"),
+    "retrain": (TRAIN, "current_month", "drift"),
+}
+# What the drift must be for another training: a field of its artifact.
+IF_HIGH = {"artifact": "crm-drift", "pointer": "/alert_level", "equals": "HIGH"}
 OPERATOR = "otto"
 PATIENCE_SECONDS = 300.0
 # The submission key of a request is derived from its values, so that a restarted demo does not repeat it.
@@ -47,6 +60,7 @@ class Command(BaseCommand):
         environment = options["environment"]
         by = operators.person(OPERATOR)
         try:
+            self.save_chain(environment, by)
             for runs in STORY:
                 self.run_in_parallel(environment, runs, by)
         except (Refused, PrefectError) as error:
@@ -54,6 +68,29 @@ class Command(BaseCommand):
             self.stdout.write(f"Sample data is incomplete. {error}")
         else:
             self.stdout.write("Sample data is complete.")
+
+    def save_chain(self, environment: str, by: Actor) -> None:
+        """Save the chain of the pipelines; the same definition again is no new version."""
+        place = names.environment(environment, by=by)
+        steps = [
+            {
+                "key": key,
+                "deployment": names.deployment(environment, flow, by=by).full_name,
+                "parameters": {parameter: {"input": "month"}},
+                "after": [{"step": before, **(IF_HIGH if key == "retrain" else {})}] if before else [],
+                "retries": 1,
+            }
+            for key, (flow, parameter, before) in CHAIN_STEPS.items()
+        ]
+        inputs = {"month": {"description": "Month to close, as YYYY-MM", "default": STORY[-1][0][1]["current_month"]}}
+        chains.save(
+            place,
+            CHAIN,
+            {"inputs": inputs, "steps": steps},
+            by=by,
+            chain=Chain.objects.filter(environment=place, name=CHAIN).first(),
+            description="Acquires, ingests and checks a month, and trains again if its drift is high.",
+        )
 
     def run_in_parallel(self, environment: str, runs: Sequence[tuple[str, dict[str, str | int]]], by: Actor) -> None:
         """Request the runs and wait until all have completed; raises `Refused` if one did not."""
