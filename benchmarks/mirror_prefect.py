@@ -74,6 +74,9 @@ class Many:
     def deployments_changed_since(self, since: datetime) -> Iterator[DeploymentRecord]:
         yield next(self.deployments())
 
+    def automations(self) -> list[Any]:
+        return []
+
     def work_pools(self) -> list[Any]:
         return []
 

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from flows.catalog import health
+from flows.catalog import automations, health
 from flows.catalog import sync as catalog_sync
 from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
@@ -18,7 +18,7 @@ from runs import changes, consumers, definitions, dispatch, failures, mirror, no
 from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock
 from runs.errors import Refused
-from runs.governance import accounts, configuration, freezes, outside_changes
+from runs.governance import accounts, bypasses, configuration, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
 from runs.models.action import OPEN
 from runs.models.request import State
@@ -147,7 +147,11 @@ def sync(server_pk: int) -> None:
         # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
         if health.check(environment.server).state == "up":
             catalog_sync.keep_up(environment, on_change=definitions.record_changes)
-            if mirror.sync_step(environment).progress == mirror.Progress.MORE:
+            step = mirror.sync_step(environment)
+            # After the deployments that they name; a list that is refused holds nothing else up.
+            automations.sync(environment)
+            bypasses.report(environment)
+            if step.progress == mirror.Progress.MORE:
                 # A first reading goes on in further tasks: a task may run for a minute.
                 queue.enqueue("runs.tasks.sync", server_pk)
             dispatch.postpone(environment)

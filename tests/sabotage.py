@@ -63,6 +63,21 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
+    # Ways past the portal
+    Sabotage(
+        "ways past the portal are compared by their number",
+        ("tests/runs/governance/test_bypasses.py",),
+        "runs/governance/bypasses.py",
+        "new = [way for key, way in found.items() if key not in open_ways]",
+        "new = list(found.values())[len(open_ways) :]",
+    ),
+    Sabotage(
+        "ways past the portal are shown to who sees anything in the environment",
+        ("tests/portal/admin/bypasses/test_bypass_list.py",),
+        "runs/bypass_listings.py",
+        "return of_deployment | Q(deployment=None, environment__in=whole)",
+        "return of_deployment | Q(deployment=None, environment__in=permissions.environments())",
+    ),
     # Work pools and limits
     Sabotage(
         "every pool of an environment is shown to who sees one deployment in it",

@@ -138,6 +138,13 @@ def record_failed_reading(server: Server, error: PrefectError | DecryptionError,
     Health.objects.filter(server=server).update(**{column: str(error), "message": str(error)})
 
 
+def record_automations(environment: Environment, at: datetime, failure: str) -> None:
+    """Record when the automations were read into an environment, or why they could not be."""
+    health_of(environment.server)
+    columns: dict[str, Any] = {"automations_failure": failure} | ({} if failure else {"automations_synced_at": at})
+    Health.objects.filter(server=environment.server).update(**columns)
+
+
 def is_synced(environment: Environment) -> bool:
     """Return whether the catalog was synced into this environment with this address and credential.
 

@@ -234,6 +234,11 @@ class Migration(migrations.Migration):
                 ("sync_message", models.TextField(blank=True)),
                 ("runs_failure", models.TextField(blank=True)),
                 ("deployments_failure", models.TextField(blank=True)),
+                ("automations_failure", models.TextField(blank=True)),
+                (
+                    "automations_synced_at",
+                    models.DateTimeField(help_text="When the automations were last read.", null=True),
+                ),
                 ("runs_synced_at", models.DateTimeField(help_text="When all runs were last synced.", null=True)),
                 (
                     "history_begun_at",
@@ -438,6 +443,33 @@ class Migration(migrations.Migration):
                 "ordering": ["priority", "name"],
                 "default_permissions": (),
                 "constraints": [models.UniqueConstraint(fields=("pool", "name"), name="unique_work_queue_per_pool")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Automation",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("name", models.CharField(max_length=300)),
+                ("is_enabled", models.BooleanField(default=True)),
+                (
+                    "starts",
+                    models.JSONField(
+                        default=list,
+                        help_text="action, and Prefect's id of the deployment, empty for one that the event names",
+                    ),
+                ),
+                ("synced_at", models.DateTimeField()),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="automations")),
+            ],
+            options={
+                "ordering": ["name"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "prefect_id"), name="unique_automation_per_environment"
+                    )
+                ],
             },
         ),
     ]

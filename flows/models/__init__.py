@@ -1,8 +1,9 @@
 """What can be run: servers, the rules over them, and the deployments mirrored from them."""
 
+from flows.models.automation import Automation
 from flows.models.deployment import Alias, Deployment
 from flows.models.environment import Environment
 from flows.models.server import Health, Server
 from flows.models.work_pool import WorkPool, WorkQueue
 
-__all__ = ["Alias", "Deployment", "Environment", "Health", "Server", "WorkPool", "WorkQueue"]
+__all__ = ["Alias", "Automation", "Deployment", "Environment", "Health", "Server", "WorkPool", "WorkQueue"]

@@ -113,6 +113,8 @@ class Health(models.Model):
     # Of the last reading of each; empty once one succeeded. The server can answer a check and fail on every list.
     runs_failure = models.TextField(blank=True)
     deployments_failure = models.TextField(blank=True)
+    automations_failure = models.TextField(blank=True)
+    automations_synced_at = models.DateTimeField(null=True, help_text="When the automations were last read.")
     runs_synced_at = models.DateTimeField(null=True, help_text="When all runs were last synced.")
     # The first reading of all runs takes hours where there are a million, and goes on where it was interrupted. Empty
     # before it and after it.

@@ -15,6 +15,7 @@ from flows.prefect_api.records import (
     JSON,
     TERMINAL,
     ArtifactRecord,
+    AutomationRecord,
     Credential,
     DeploymentRecord,
     EventRecord,
@@ -107,6 +108,11 @@ class PrefectClient:
         if not isinstance(raw, dict):
             raise self._transport.not_prefect(200)
         return self._pages.record(parsing.work_pool, raw)
+
+    def automations(self) -> list[AutomationRecord]:
+        """Return every automation, with those of its actions that start runs."""
+        pages = self._pages.by_offset("/automations/filter", {"sort": "CREATED_DESC"}, act="list the automations")
+        return [self._pages.record(parsing.automation, raw) for page in pages for raw in page]
 
     # What happened
 

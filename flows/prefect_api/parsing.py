@@ -10,6 +10,8 @@ from flows import plain_text
 from flows.prefect_api.records import (
     JSON,
     ArtifactRecord,
+    AutomationRecord,
+    AutomationStart,
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
@@ -26,6 +28,8 @@ from flows.prefect_api.schedule_text import describe
 type Raw = Mapping[str, JSON]
 
 EPOCH = datetime.fromtimestamp(0, UTC)
+# Actions of automations that start runs, or let schedules start them.
+STARTS = ("run-deployment", "resume-deployment")
 EVENT_PREFIXES = ("prefect.flow-run.", "prefect.task-run.")
 _RUN_RESOURCE = "prefect.flow-run."
 
@@ -104,6 +108,21 @@ def worker(raw: Raw) -> WorkerRecord:
         last_heartbeat=_moment(raw, "last_heartbeat_time"),
         is_online=_text(raw, "status") == "ONLINE",
         created_at=_moment(raw, "created"),
+    )
+
+
+def automation(raw: Raw) -> AutomationRecord:
+    actions = [each for key in ("actions", "actions_on_trigger", "actions_on_resolve") for each in _rows(raw, key)]
+    starts = [
+        AutomationStart(_text(each, "type"), _id_or_none(each, "deployment_id"))
+        for each in actions
+        if _text(each, "type") in STARTS
+    ]
+    return AutomationRecord(
+        id=identity(raw, "id"),
+        name=_name(raw, "name"),
+        is_enabled=_flag(raw, "enabled"),
+        starts=tuple(dict.fromkeys(starts)),
     )
 
 

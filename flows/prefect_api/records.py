@@ -65,6 +65,22 @@ class WorkPoolRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class AutomationStart:
+    """An action that starts runs: of a deployment, or None for the one that the triggering event names."""
+
+    action: str
+    deployment_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class AutomationRecord:
+    id: UUID
+    name: str
+    is_enabled: bool
+    starts: tuple[AutomationStart, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ScheduleRecord:
     id: UUID
     description: str

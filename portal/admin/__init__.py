@@ -6,6 +6,7 @@ from portal.admin.access import people
 from portal.admin.agents import admin as agent_admin
 from portal.admin.artifacts import admin as artifact_admin
 from portal.admin.audit import admin as audit_admin
+from portal.admin.bypasses import admin as bypass_admin
 from portal.admin.chains import admin as chain_admin
 from portal.admin.changes import admin as change_admin
 from portal.admin.deployments import admin as deployment_admin
@@ -30,6 +31,7 @@ __all__ = [
     "aliases",
     "artifact_admin",
     "audit_admin",
+    "bypass_admin",
     "chain_admin",
     "change_admin",
     "deployment_admin",

@@ -46,6 +46,8 @@ class EnvironmentRow(Row):
         examples=[42],
     )
     first_reading_runs: int | None = Field(description="How many runs it has read.", examples=[420_000])
+    automations_synced_at: datetime | None = Field(description="When the automations were last read; null is never.")
+    automations_failure: str = Field(description="Why they could not be read last; empty if they were.")
 
     @classmethod
     def of(cls, row: Environment) -> EnvironmentRow:
@@ -62,6 +64,8 @@ class EnvironmentRow(Row):
             checked_at=health.checked_at if health else None,
             first_reading_percent=percent,
             first_reading_runs=health.history_runs if health and percent is not None else None,
+            automations_synced_at=health.automations_synced_at if health else None,
+            automations_failure=health.automations_failure if health else "",
         )
 
 

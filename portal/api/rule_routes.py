@@ -13,9 +13,10 @@ from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
-from portal.api.rule_schemas import AuditRow, FreezeRow, GrantRow, PolicyRow, WindowRow
+from portal.api.rule_schemas import AuditRow, BypassRow, FreezeRow, GrantRow, PolicyRow, WindowRow
 from runs import listings, names
 from runs.access.decisions import Permissions
+from runs.bypass_listings import BYPASSES
 from runs.governance import freezes, grants, preview
 from runs.models import ChangeRequest, Verb
 
@@ -25,11 +26,22 @@ PolicyFilters = paging.filters_of(listings.POLICIES)
 WindowFilters = paging.filters_of(listings.WINDOWS)
 FreezeFilters = paging.filters_of(listings.FREEZES)
 AuditFilters = paging.filters_of(listings.AUDIT)
+BypassFilters = paging.filters_of(BYPASSES)
 
 
 @router.get("/policies", response={200: paging.page_of(PolicyRow), **PROBLEMS}, summary="List policies")
 def list_policies(request: HttpRequest, query: Query[PolicyFilters]) -> HttpResponse:  # type: ignore[valid-type]
     return paging.answer(request, listings.POLICIES, query, PolicyRow, PolicyRow.of)
+
+
+@router.get("/bypasses", response={200: paging.page_of(BypassRow), **PROBLEMS}, summary="List ways past the portal")
+def list_bypasses(request: HttpRequest, query: Query[BypassFilters]) -> HttpResponse:  # type: ignore[valid-type]
+    """List what starts runs in protected environments without the portal, newest first.
+
+    `automations_failure` of a row says why the automations of its environment could not be read: then some can be
+    missing.
+    """
+    return paging.answer(request, BYPASSES, query, BypassRow, BypassRow.of)
 
 
 @router.get("/windows", response={200: paging.page_of(WindowRow), **PROBLEMS}, summary="List change windows")

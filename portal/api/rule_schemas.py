@@ -10,6 +10,7 @@ from ninja import Field
 from portal.api.paging import Row
 from runs.models import (
     AuditEntry,
+    Bypass,
     Freeze,
     Grant,
     Policy,
@@ -100,6 +101,33 @@ class PolicyRow(Selection):
             token_days=row.token_days,
             risk=row.risk,
             **selection(row),
+        )
+
+
+class BypassRow(Row):
+    id: int
+    environment: str
+    kind: Bypass.Kind
+    name: str = Field(description="Full name of the deployment, or name of the automation.")
+    detail: str
+    deployment: str | None = Field(description="Full name; null for an automation that starts what its event names.")
+    found_at: datetime
+    gone_at: datetime | None
+    automations_failure: str = Field(description="Why the automations of the environment could not be read last.")
+
+    @classmethod
+    def of(cls, row: Bypass) -> BypassRow:
+        health = getattr(row.environment.server, "health", None)
+        return cls(
+            id=row.pk,
+            environment=row.environment.slug,
+            kind=Bypass.Kind(row.kind),
+            name=row.name,
+            detail=row.detail,
+            deployment=row.deployment.full_name if row.deployment else None,
+            found_at=row.found_at,
+            gone_at=row.gone_at,
+            automations_failure=health.automations_failure if health else "",
         )
 
 

@@ -40,7 +40,7 @@ from .crm_deployments import CRMDeployments
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
-from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
+from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
 from .schedule_answers import Schedule, ScheduleDetail
 
 __all__ = [
@@ -48,6 +48,7 @@ __all__ = [
     "AuditEntry",
     "BackfillItem",
     "BackfillPlan",
+    "Bypass",
     "CRMDeployments",
     "Chain",
     "ChainDetail",

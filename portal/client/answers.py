@@ -35,6 +35,7 @@ class Environment:
     checked_at: datetime | None
     first_reading_percent: int | None
     first_reading_runs: int | None
+    automations_failure: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ from .client_errors import NotFound
 from .decoding import decode
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .pool_answers import WorkPool, WorkPoolDetail
-from .rule_answers import AuditEntry, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
+from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
 from .web_session import WebSession, path
 
@@ -580,6 +580,10 @@ class Portal:
         params = {"deployment": lookups.deployment_path(deployment), "at": at.isoformat() if at else None}
         found = self._session.send("GET", path("environments", environment, "standing"), params=params)
         return decode(Standing, found.body)
+
+    def bypasses(self, environment: str = "", **filters: Any) -> Iterator[Bypass]:
+        """List ways past the portal, newest first; `filters` are those of the API: kind, deployment, state."""
+        return self._rows(Bypass, "/bypasses", {"environment": environment, **filters})
 
     def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:
         """Read the audit trail, newest first; `filters` are those of the API: verb, actor, outcome, since …"""

@@ -86,6 +86,24 @@ class Granted:
 
 
 @dataclass(frozen=True, slots=True)
+class Bypass:
+    """What starts runs in a protected environment without the portal: `kind` is schedule, automation or code.
+
+    While `automations_failure` says why the automations could not be read, some can be missing.
+    """
+
+    id: int
+    environment: str
+    kind: str
+    name: str
+    detail: str
+    deployment: str | None
+    found_at: datetime
+    gone_at: datetime | None
+    automations_failure: str
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     id: int
     environment: str

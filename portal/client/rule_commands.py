@@ -8,6 +8,7 @@ from itertools import islice
 from .command_parser import (
     DONE,
     FORBIDDEN,
+    UNAVAILABLE,
     Subparsers,
     add_command,
     add_confirmation,
@@ -22,7 +23,7 @@ from .command_parser import (
     verbs,
 )
 from .portal_api import PAGE, Portal
-from .rule_answers import AuditEntry, Grant, Granted, WhoCan, WindowHours
+from .rule_answers import AuditEntry, Bypass, Grant, Granted, WhoCan, WindowHours
 from .terminal import Screen
 
 VERB = "verb such as trigger, see, cancel, approve or “see logs”; trigger-later is “trigger later”"
@@ -79,6 +80,10 @@ def add_rules(commands: Subparsers) -> None:
     parser.add_argument("environment", metavar="ENV")
     add_reason(parser)
     add_confirmation(parser, CONFIRMED)
+
+    parser = add_command(commands, "bypasses", bypasses, "List what starts runs without the portal, newest first")
+    add_environment(parser)
+    parser.add_argument("--all", action="store_true", help="those that are gone too")
 
     parser = add_command(commands, "audit", audit, "Read the audit trail, newest first")
     add_environment(parser)
@@ -164,6 +169,19 @@ def unfreeze(portal: Portal, options: Namespace, screen: Screen) -> int:
     made = portal.unfreeze(options.environment, options.reason, ticket=options.ticket, confirm=options.confirm)
     screen.print_row(made, waiting(made.change) if made.change else f"The freeze of {options.environment} has ended.")
     return DONE
+
+
+def bypasses(portal: Portal, options: Namespace, screen: Screen) -> int:
+    rows = list(portal.bypasses(options.environment, state=None if options.all else "open"))
+    unread = {
+        each.name: each.automations_failure
+        for each in portal.environments()
+        if each.automations_failure and options.environment in ("", each.name)
+    }
+    for name, why in unread.items():
+        screen.warn(f"The automations of {name} could not be read, so some may be missing: {why}")
+    screen.print_rows(Bypass, rows, empty="Nothing that you can see starts runs there without the portal.")
+    return UNAVAILABLE if unread else DONE
 
 
 def audit(portal: Portal, options: Namespace, screen: Screen) -> int:

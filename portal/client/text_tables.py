@@ -8,7 +8,7 @@ from typing import Any
 from .answers import Chain, Deployment, Environment, InboxChange, Preset, Run, RunRequest
 from .failure_answers import Failure
 from .pool_answers import WorkPool, WorkQueue
-from .rule_answers import AuditEntry, Grant, WhoCan, WindowHours
+from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
 from .schedule_answers import Schedule
 
 type Column = tuple[str, Callable[[Any], object]]
@@ -134,6 +134,14 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("failures", lambda row: row.failures),
         ("last", lambda row: row.last_seen_at),
         ("reason", lambda row: row.reason[:80]),
+    ],
+    Bypass: [
+        ("environment", lambda row: row.environment),
+        ("kind", lambda row: row.kind),
+        ("name", lambda row: row.name),
+        ("details", lambda row: row.detail),
+        ("found", lambda row: row.found_at),
+        ("gone", lambda row: row.gone_at),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

@@ -50,6 +50,7 @@ MENU: dict[str, list[Entry]] = {
     ],
     "Portal": [
         Entry("Audit trail", "policy", "runs.auditentry"),
+        Entry("Ways past the portal", "alt_route", "runs.bypass"),
         Entry("Notifications", "mail", "runs.notification"),
         Entry("Tokens", "vpn_key", "runs.token"),
         Entry("Hooks", "webhook", "runs.hook"),

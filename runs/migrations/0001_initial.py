@@ -2784,4 +2784,44 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="Bypass",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("schedule", "Schedule in Prefect"),
+                            ("automation", "Automation in Prefect"),
+                            ("code", "Code changed since the last approval"),
+                        ],
+                        max_length=20,
+                    ),
+                ),
+                ("identity", models.CharField(max_length=64)),
+                ("name", models.CharField(max_length=650)),
+                ("detail", models.TextField(blank=True)),
+                ("found_at", models.DateTimeField()),
+                ("gone_at", models.DateTimeField(help_text="When it was no longer there.", null=True)),
+                (
+                    "deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="bypasses"),
+                ),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="bypasses")),
+            ],
+            options={
+                "verbose_name": "way past the portal",
+                "verbose_name_plural": "ways past the portal",
+                "ordering": ["-found_at", "-pk"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("gone_at", None)),
+                        fields=("environment", "kind", "identity"),
+                        name="unique_open_bypass",
+                    )
+                ],
+            },
+        ),
     ]

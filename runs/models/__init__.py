@@ -5,6 +5,7 @@ from runs.models.agent import Agent, AgentStop, AgentUse
 from runs.models.approval import Approval, BreakGlass, Comment
 from runs.models.artifact import Artifact
 from runs.models.audit import AuditCheckpoint, AuditEntry
+from runs.models.bypass import Bypass
 from runs.models.chain import Chain, ChainRun, ChainStep, ChainVersion, StepDecision
 from runs.models.change_request import ChangeRequest
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
@@ -39,6 +40,7 @@ __all__ = [
     "AuditCheckpoint",
     "AuditEntry",
     "BreakGlass",
+    "Bypass",
     "Chain",
     "ChainRun",
     "ChainStep",

@@ -62,6 +62,7 @@ VERBS: dict[str, str] = {
     "limit.failed": "Could not change a limit",
     "grant.give": "Created a grant",
     "grant.revoke": "Revoked a grant",
+    "bypass.found": "Found a way past the portal",
     "environment.create": "Added an environment",
     "environment.change": "Changed an environment",
     "environment.check": "Tested the connection",

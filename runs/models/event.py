@@ -42,6 +42,7 @@ class RunEvent(models.Model):
         FREEZE_ENDED = "freeze ended"
         RULES_LOOSENED = "rules loosened"
         RULES_CHANGED_OUTSIDE = "rules changed outside"
+        BYPASS_FOUND = "bypass found"
         ENVIRONMENT_DISABLED = "environment disabled"
         SCHEDULE_PAUSED = "schedule paused"
         SCHEDULE_MISSED = "schedule missed"

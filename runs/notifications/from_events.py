@@ -348,6 +348,15 @@ SCHEDULE_TEXTS: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
 }
 
 
+def notify_of_bypasses(event: RunEvent) -> None:
+    if environment := environment_of(event):
+        more = f"\nand {event.data['more']} more" if event.data["more"] else ""
+        text = f"Runs can start in {environment} without the portal:"
+        lines = "\n".join([text, "", *event.data["lines"]])
+        subject = f"New ways past the portal in {environment}"
+        notify_overseers(Topic.RULES, [environment], subject, f"{lines}{more}")
+
+
 NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.REQUEST_WAITING: notify_approvers,
     Kind.REQUEST_APPROVED: notify_requester,
@@ -368,4 +377,5 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.SCHEDULE_PAUSED: notify_of_schedule,
     Kind.SCHEDULE_MISSED: notify_of_schedule,
     Kind.SCHEDULE_ENDING: notify_of_schedule,
+    Kind.BYPASS_FOUND: notify_of_bypasses,
 }

@@ -21,6 +21,8 @@ from flows.prefect_api.pool_calls import POOL_COLUMNS, QUEUE_COLUMNS, require_al
 from flows.prefect_api.records import (
     JSON,
     ArtifactRecord,
+    AutomationRecord,
+    AutomationStart,
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
@@ -75,6 +77,9 @@ class FakePrefect(PrefectClient):
         self._deployments: dict[UUID, DeploymentRecord] = {}
         self._flows: dict[str, UUID] = {}
         self._pools: dict[str, WorkPoolRecord] = {}
+        self._automations: dict[UUID, AutomationRecord] = {}
+        # Why the list of automations alone is refused, if it is.
+        self.refuses_automations: PrefectError | None = None
         self._runs: dict[UUID, FlowRunRecord] = {}
         self._states: dict[UUID, list[StateRecord]] = {}
         self._task_runs: dict[UUID, TaskRunRecord] = {}
@@ -122,6 +127,18 @@ class FakePrefect(PrefectClient):
     def add_work_queue(self, pool: str, name: str, **fields: Any) -> None:
         made = records.work_queue(name, pool_id=self._pools[pool].id, **fields)
         self._pools[pool] = replace(self._pools[pool], queues=(*self._pools[pool].queues, made))
+
+    def add_automation(
+        self, name: str, *starts: tuple[str, UUID | None], is_enabled: bool = True, pk: UUID | None = None
+    ) -> UUID:
+        """Add an automation, or change the one with this id; `starts` are actions with their deployments."""
+        found = tuple(AutomationStart(action, deployment) for action, deployment in starts)
+        made = AutomationRecord(pk or uuid4(), plain_text.name(name), is_enabled, found)
+        self._automations[made.id] = made
+        return made.id
+
+    def remove_automation(self, automation_id: UUID) -> None:
+        del self._automations[automation_id]
 
     def remove_work_pool(self, name: str) -> None:
         del self._pools[name]
@@ -286,6 +303,12 @@ class FakePrefect(PrefectClient):
         if name not in self._pools:
             raise NotFound(f"{WHERE} has no work pool {name}.", code="object.not_found", status=404)
         return replace(self._pools[name], workers=(), queues=())
+
+    def automations(self) -> list[AutomationRecord]:
+        self._call("automations")
+        if self.refuses_automations:
+            raise self.refuses_automations
+        return list(reversed(self._automations.values()))
 
     def flow_runs(self, ids: Sequence[UUID]) -> list[FlowRunRecord]:
         self._call("flow_runs", ids=tuple(ids))

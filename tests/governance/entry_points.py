@@ -92,6 +92,7 @@ SHUT = {
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
+    *(f"admin/runs/bypass/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/schedule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/failuregroup/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
@@ -121,6 +122,7 @@ DOWNLOADED = {
     "deployments": "flows_deployment",
     "work pools": "flows_workpool",
     "failures": "runs_failuregroup",
+    "ways past the portal": "runs_bypass",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod

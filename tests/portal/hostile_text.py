@@ -15,7 +15,7 @@ from django.contrib.auth.models import Group, User
 from django.utils import timezone
 from standardwebhooks.webhooks import Webhook
 
-from flows.catalog import health, sync
+from flows.catalog import automations, health, sync
 from flows.models import Alias, Deployment, Environment, Health, WorkPool
 from flows.prefect_api.records import ScheduleRecord
 from portal.auth.browser_sessions import ORIGIN, SessionStore
@@ -25,10 +25,11 @@ from runs.actors import Actor
 from runs.automation import hook_deliveries, hooks, schedules
 from runs.changes import agent_stop
 from runs.errors import Refused
-from runs.governance import agents, freezes, grants, job_trusts, pausing
+from runs.governance import agents, bypasses, freezes, grants, job_trusts, pausing
 from runs.governance.job_trusts import JobToken
 from runs.models import (
     AuditEntry,
+    Bypass,
     Hook,
     Notification,
     Policy,
@@ -51,7 +52,7 @@ SHOWN = (
     *("worker", "variable", "setting", "title", "help", "default", "choice", "value", "run", "runtag", "process"),
     *("state", "message", "task", "taskstate", "taskmessage", "log", "user", "group", "reason", "runname", "asktag"),
     *("answer", "cancel", "switch", "queuetext", "pooltext", "grant", "condition", "grantticket", "health", "sync"),
-    "environment",
+    *("environment", "automation"),
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
@@ -103,7 +104,13 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
         job_variables={bad("variable"): bad("setting")},
         schedules=(ScheduleRecord(id=uuid.uuid4(), description=bad("schedule"), is_active=True),),
     )
+    fake.add_automation(bad("automation"), ("run-deployment", record.id), ("run-deployment", None))
     sync.sync(environment)
+    automations.sync(environment)
+    # As if it were protected, which would hide everything else from a grant for all environments.
+    Environment.objects.filter(pk=environment.pk).update(loosened={"is_protected": {}})
+    bypasses.report(Environment.objects.get(pk=environment.pk))
+    Environment.objects.filter(pk=environment.pk).update(loosened={})
     deployment = Deployment.objects.select_related("environment").get(prefect_id=record.id)
     group, requester = Group.objects.create(name=bad("group")), person(bad("user"), "Operator")
     for verb in Verb:
@@ -180,6 +187,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "flows/environment": [environment.pk],
             "flows/workpool": list(WorkPool.objects.values_list("pk", flat=True)),
             "runs/grant": [grant.pk, bound.pk],
+            "runs/bypass": list(Bypass.objects.values_list("pk", flat=True)),
             "runs/policy": [policy.pk],
             "runs/window": [window.pk],
             "runs/token": [token.pk],

@@ -17,9 +17,10 @@ from django.utils import timezone
 from flows.models import Environment
 from portal.auth.request_user import permissions_of
 from portal.ui import audit_panel
+from portal.ui.run_links import list_url
 from runs.audit import queries
 from runs.governance import loosening
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Bypass
 
 DAYS = 7
 # The criterion of the audit trail that finds acts which loosened the rules of an environment.
@@ -31,6 +32,11 @@ COLUMNS = {
     "Rules loosened": LOOSENED,
     "Emergency overrides": "request.break_glass",
 }
+
+
+# What is there now, beside what happened in the last days.
+WAYS = "Ways past the portal"
+HEADINGS = [*COLUMNS, WAYS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +63,17 @@ def rows_for(request: HttpRequest, visible: Iterable[Environment]) -> list[Row]:
     protected = list(filter(loosening.is_guarded, visible) if is_complete else loosening.guarded_environments())
     since = timezone.localdate() - timedelta(days=DAYS - 1)
     found = counted([environment.slug for environment in protected], since) if protected else Counter()
+    ways = Counter(Bypass.objects.filter(gone_at=None).order_by().values_list("environment", flat=True))
     return [
         Row(
             environment,
-            [Count(key, found[environment.slug, key], address(environment, key, since)) for key in COLUMNS.values()],
+            [
+                *(
+                    Count(key, found[environment.slug, key], address(environment, key, since))
+                    for key in COLUMNS.values()
+                ),
+                Count("bypass", ways[environment.pk], list_url("runs_bypass", environment=environment.slug)),
+            ],
         )
         for environment in protected
     ]

@@ -37,7 +37,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "rules_waiting": rules_waiting(request),
         "paused_schedules": paused_schedules(permissions),
         "oversight": oversight.rows_for(request, [tile.status.environment for tile in found]),
-        "oversight_headings": list(oversight.COLUMNS),
+        "oversight_headings": oversight.HEADINGS,
     }
     # Without an environment there are no runs either.
     if not found:

@@ -76,6 +76,7 @@ class Bench(Protocol):
     def change(self, deployment_id: UUID, pool: str) -> None: ...
     def make_pool(self) -> str: ...
     def make_queue(self, pool: str, name: str, **columns: Any) -> None: ...
+    def automation(self, name: str, *starts: tuple[str, UUID | None]) -> UUID: ...
     def plan(self, deployment_id: UUID) -> None: ...
     def put(self, flow_run_id: UUID, state: str) -> None: ...
     def delete_run(self, flow_run_id: UUID) -> None: ...
@@ -121,6 +122,9 @@ class FakeBench:
 
     def make_queue(self, pool: str, name: str, **columns: Any) -> None:
         self.fake.add_work_queue(pool, name, **columns)
+
+    def automation(self, name: str, *starts: tuple[str, UUID | None]) -> UUID:
+        return self.fake.add_automation(name, *starts)
 
     def plan(self, deployment_id: UUID) -> None:
         self.fake.add_run(deployment_id, auto_scheduled=True)
@@ -196,6 +200,7 @@ class RealBench:
         self._flows: dict[str, str] = {}
         self._pools: list[str] = []
         self._variables: list[str] = []
+        self._automations: list[UUID] = []
 
     def set_variable(self, name: str, value: JSON) -> None:
         self._post("/variables/", {"name": name, "value": value})
@@ -233,6 +238,17 @@ class RealBench:
 
     def make_queue(self, pool: str, name: str, **columns: Any) -> None:
         self._post(f"/work_pools/{pool}/queues", {"name": name, **columns})
+
+    def automation(self, name: str, *starts: tuple[str, UUID | None]) -> UUID:
+        actions: list[dict[str, JSON]] = [
+            {"type": kind, "source": "selected" if pk else "inferred"} | ({"deployment_id": str(pk)} if pk else {})
+            for kind, pk in starts
+        ]
+        trigger = {"type": "event", "posture": "Reactive", "expect": ["contract.never"], "threshold": 1, "within": 0}
+        body = {"name": name, "trigger": trigger, "actions": [*actions, {"type": "do-nothing"}], "enabled": True}
+        made = UUID(str(self._post("/automations/", body)["id"]))
+        self._automations.append(made)
+        return made
 
     def plan(self, deployment_id: UUID) -> None:
         schedules = self._http.get(f"/deployments/{deployment_id}/schedules").json()
@@ -305,6 +321,8 @@ class RealBench:
     def close(self) -> None:
         for flow in self._flows.values():
             self._http.delete(f"/flows/{flow}")
+        for automation in self._automations:
+            self._http.delete(f"/automations/{automation}")
         for pool in self._pools:
             self._http.delete(f"/work_pools/{pool}")
         for variable in self._variables:
@@ -465,6 +483,20 @@ def test_a_pool_has_queues_of_which_one_was_made_with_it(bench: Bench, client: P
         ("slow", 2, 3, False),
     ]
     assert {each.pool_id for each in record.queues} == {record.id}
+
+
+def test_automations_are_read_with_what_they_start(bench: Bench, client: PrefectClient, deployment_id: UUID) -> None:
+    starts: list[tuple[str, UUID | None]] = [("run-deployment", deployment_id), ("run-deployment", None)]
+    both = bench.automation(f"contract-{uuid4()}", *starts, ("resume-deployment", deployment_id))
+    other = bench.automation(f"contract-{uuid4()}")
+
+    found = {record.id: record for record in client.automations()}
+
+    assert [(each.action, each.deployment_id) for each in found[both].starts] == [
+        *starts,
+        ("resume-deployment", deployment_id),
+    ]
+    assert (found[both].is_enabled, found[other].starts) == (True, ())
 
 
 def test_a_pool_and_a_queue_are_paused_and_limited_and_nothing_else_of_them_changes(

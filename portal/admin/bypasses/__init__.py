@@ -1,0 +1,1 @@
+"""Ways past the portal: the list of what starts runs in protected environments without it."""
