@@ -114,7 +114,7 @@ def worker(raw: Raw) -> WorkerRecord:
 def automation(raw: Raw) -> AutomationRecord:
     actions = [each for key in ("actions", "actions_on_trigger", "actions_on_resolve") for each in _rows(raw, key)]
     starts = [
-        AutomationStart(_text(each, "type"), _id_or_none(each, "deployment_id"))
+        AutomationStart(_text(each, "type"), id_or_none(each, "deployment_id"))
         for each in actions
         if _text(each, "type") in STARTS
     ]

@@ -12,6 +12,7 @@ from portal.admin.changes import admin as change_admin
 from portal.admin.deployments import admin as deployment_admin
 from portal.admin.deployments import aliases
 from portal.admin.environments import admin as environment_admin
+from portal.admin.event_rules import admin as event_rule_admin
 from portal.admin.failures import admin as failure_admin
 from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
@@ -36,6 +37,7 @@ __all__ = [
     "change_admin",
     "deployment_admin",
     "environment_admin",
+    "event_rule_admin",
     "failure_admin",
     "hook_admin",
     "job_trust_admin",

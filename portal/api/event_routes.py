@@ -1,4 +1,4 @@
-"""What happened, as a list and as a stream of server-sent events that can be resumed."""
+"""What happened, as a list and as a stream of server-sent events that can be resumed; and posting what happened."""
 
 from __future__ import annotations
 
@@ -7,20 +7,24 @@ import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
 from pydantic import create_model
 
 from portal.api import paging
-from portal.api.catalog_routes import actor_of
+from portal.api.bodies import body
+from portal.api.catalog_routes import actor_of, one
 from portal.api.event_schemas import EventRow
+from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
 from portal.live.broadcast import Subscriber, broadcaster
-from runs import events, listings
+from runs import events, listings, names
 from runs.actors import Actor
+from runs.automation import posted_events
 from runs.errors import Refused
 from runs.governance import tokens
 
@@ -45,10 +49,41 @@ MAX_STREAMS_PER_TOKEN, MAX_STREAMS = 5, 200
 OWNER = "token:"
 
 
+class NewEvent(Schema):
+    model_config = body(environment="prod", name="month.closed", body={"month": "2026-10"})
+
+    environment: str = Field(max_length=40)
+    name: str = Field(max_length=100, description="Lower-case letters, digits, dots, dashes and underscores.")
+    body: dict[str, Any] = Field({}, description="Up to 16 kB, stored in clear text: no secrets.")
+    run: UUID | None = Field(
+        None, description="Prefect's id of the run that posts it: rules that led to this run do not react."
+    )
+
+
+class Posted(paging.Row):
+    environment: str
+    name: str
+
+
 @router.get("/events", response={200: paging.page_of(EventRow), **PROBLEMS}, summary="List events")
 def list_events(request: HttpRequest, query: Query[EventFilters]) -> HttpResponse:  # type: ignore[valid-type]
     """List what happened to the runs and requests that you see, oldest first, as long as the portal keeps it."""
     return paging.answer(request, listings.EVENTS, query, EventRow, EventRow.of)
+
+
+@router.post("/events", response={201: Posted, **PROBLEMS}, summary="Post an event")
+@idempotent
+def post_event(request: HttpRequest, payload: NewEvent) -> Status[Posted]:
+    """Say that something happened, for event rules. It needs the permission “post events” for the environment.
+
+    Send an `Idempotency-Key`: the same event with the same key happens once.
+    """
+    by = actor_of(request)
+    environment = names.environment(payload.environment, by=by)
+    runs = listings.RUNS.rows(by, {"environment": environment.slug})
+    run = one(runs, "run", prefect_id=payload.run) if payload.run else None
+    posted_events.post(environment, payload.name, payload.body, by=by, run=run)
+    return Status(201, Posted(environment=environment.slug, name=payload.name))
 
 
 @router.get(

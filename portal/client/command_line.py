@@ -35,6 +35,7 @@ from .command_parser import (
     UNAVAILABLE,
     CommandParser,
 )
+from .event_rule_commands import add_event_rules
 from .failure_commands import add_failures
 from .login_commands import add_login
 from .pool_commands import add_pools
@@ -104,6 +105,7 @@ def build_parser() -> CommandParser:
         add_presets,
         add_backfills,
         add_chains,
+        add_event_rules,
         add_failures,
         add_schedules,
         add_rules,

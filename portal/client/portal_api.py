@@ -32,6 +32,7 @@ from .answers import (
 from .answers import RunRequest as Request
 from .client_errors import NotFound
 from .decoding import decode
+from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .pool_answers import WorkPool, WorkPoolDetail
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
@@ -456,6 +457,45 @@ class Portal:
         """Return the next ten times of a rule; nothing is requested."""
         body = {"rule_type": rule_type, "rule": rule, "time_zone": time_zone, "anchor": anchor}
         return self._post(NextTimes, "/schedules/next", body)
+
+    # Event rules ------------------------------------------------------------------------------------------------------
+
+    def event_rules(self, environment: str = "", **filters: Any) -> Iterator[EventRule]:
+        """List your event rules; `filters` are those of the API: deployment, trigger, enabled."""
+        return self._rows(EventRule, "/event-rules", {"environment": environment, **filters})
+
+    def event_rule(self, key: str) -> EventRule:
+        return self._get(EventRule, path("event-rules", key))
+
+    def rule_firings(self, key: str, **filters: Any) -> Iterator[RuleFiring]:
+        """List what events did with a rule, newest first; `filters` are those of the API: outcome, code, since …"""
+        return self._rows(RuleFiring, path("event-rules", key, "firings"), filters)
+
+    def dry_run_rule(self, key: str) -> RuleDryRun:
+        """Return what the events of the last day would have done with a rule. Nothing is requested."""
+        return self._get(RuleDryRun, path("event-rules", key, "dry-run"))
+
+    def pause_rule(self, key: str, reason: str = "") -> EventRule:
+        return self._post(EventRule, path("event-rules", key, "pause"), {"reason": reason})
+
+    def resume_rule(self, key: str, reason: str = "") -> EventRule:
+        return self._post(EventRule, path("event-rules", key, "resume"), {"reason": reason})
+
+    def post_event(
+        self,
+        environment: str,
+        name: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        run: str | UUID | None = None,
+        key: str = "",
+    ) -> PostedEvent:
+        """Say that something happened, for event rules. `run` is the id of the run that posts it.
+
+        With the same `key` it is the same event.
+        """
+        values = {"environment": environment, "name": name, "body": dict(body or {}), "run": str(run) if run else None}
+        return self._post(PostedEvent, "/events", values, key=key)
 
     # Runs -------------------------------------------------------------------------------------------------------------
 

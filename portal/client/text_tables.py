@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answers import Chain, Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
 from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
@@ -25,6 +26,29 @@ def selection(row: Grant | WindowHours) -> str:
 
 
 COLUMNS: dict[type[Any], list[Column]] = {
+    EventRule: [
+        ("key", lambda row: row.key),
+        ("name", lambda row: row.name),
+        ("when", lambda row: row.trigger),
+        ("environment", lambda row: row.environment),
+        ("runs", lambda row: row.deployment),
+        ("enabled", lambda row: row.is_enabled),
+    ],
+    RuleFiring: [
+        ("seen", lambda row: row.matched_at),
+        ("outcome", lambda row: row.outcome),
+        ("request", lambda row: row.request),
+        ("events", lambda row: row.events),
+        ("what happened", lambda row: row.source),
+        ("why not", lambda row: row.message),
+    ],
+    RuleDryRunItem: [
+        ("happened", lambda row: row.at),
+        ("would", lambda row: row.result),
+        ("what happened", lambda row: row.source),
+        ("parameters", lambda row: row.parameters),
+        ("why not", lambda row: row.why),
+    ],
     Environment: [
         ("environment", lambda row: row.name),
         ("health", lambda row: row.health),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from portal.ui.rule_labels import Badge
 from runs.models import Hook, HookDelivery
@@ -39,13 +40,13 @@ def outcome_badge(delivery: HookDelivery) -> Badge:
     return Badge(HookDelivery.Outcome(delivery.outcome).label.capitalize(), COLOURS.get(delivery.outcome, "grey"))
 
 
-def mapping_rows(hook: Hook) -> Iterator[MappingRow]:
-    for name, entry in hook.mapping.items():
+def mapping_rows(mapping: Mapping[str, Any], whole: str = "the whole body") -> Iterator[MappingRow]:
+    for name, entry in mapping.items():
         if "value" in entry:
             yield MappingRow(name, f"always {written(entry['value'])}", "")
         else:
             default = written(entry["default"]) if "default" in entry else ""
-            yield MappingRow(name, entry["pointer"] or "the whole body", default)
+            yield MappingRow(name, entry["pointer"] or whole, default)
 
 
 def written(value: object) -> str:

@@ -47,6 +47,8 @@ MENU: dict[str, list[Entry]] = {
         Entry("Runs", "play_circle", "runs.run"),
         Entry("Failures", "error", "runs.failuregroup"),
         Entry("Artifacts", "analytics", "runs.artifact"),
+        Entry("Event rules", "bolt", "runs.eventrule"),
+        Entry("Rule log", "receipt_long", "runs.rulefiring"),
     ],
     "Portal": [
         Entry("Audit trail", "policy", "runs.auditentry"),

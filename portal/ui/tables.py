@@ -8,9 +8,10 @@ import django_tables2
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from portal.ui import grant_labels, hook_labels, times, token_labels
+from portal.ui import event_rule_labels, grant_labels, hook_labels, times, token_labels
+from runs.automation.rule_dry_run import Item
 from runs.errors import CODES
-from runs.models import Grant, Hook, HookDelivery, HookRefusal, Run, RunRequest, Token
+from runs.models import Grant, Hook, HookDelivery, HookRefusal, RuleFiring, Run, RunRequest, Token
 
 TEMPLATE = "portal/_table.html"
 
@@ -197,3 +198,53 @@ class HookRefusalTable(django_tables2.Table):
 
     def render_last_at(self, record: HookRefusal) -> SafeString:
         return times.relative_time(record.last_at)
+
+
+class RuleFiringTable(django_tables2.Table):
+    """What events did with an event rule; select `run_request` with them."""
+
+    matched_at = django_tables2.Column("Seen")
+    outcome = django_tables2.Column()
+    why = django_tables2.Column("What it did, or why not", empty_values=(), attrs={"td": {"class": "is-long"}})
+    source = django_tables2.Column("What happened", attrs={"td": {"class": "is-long"}})
+    events = django_tables2.Column("Events", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No events yet"
+
+    def render_matched_at(self, record: RuleFiring) -> SafeString:
+        return times.relative_time(record.matched_at)
+
+    def render_outcome(self, record: RuleFiring) -> str:
+        return render_to_string("portal/_state.html", {"row": event_rule_labels.outcome_badge(record)})
+
+    def render_why(self, record: RuleFiring) -> str:
+        return render_to_string("portal/event_rule/_why.html", {"firing": record})
+
+    def render_source(self, record: RuleFiring) -> str:
+        return render_to_string("portal/event_rule/_source.html", {"firing": record})
+
+
+class DryRunTable(django_tables2.Table):
+    """What the events of the last day would have done with an event rule."""
+
+    at = django_tables2.Column("Happened")
+    result = django_tables2.Column("It would")
+    why = django_tables2.Column("Parameters, or why not", empty_values=(), attrs={"td": {"class": "is-long"}})
+    source = django_tables2.Column("What happened", attrs={"td": {"class": "is-long"}})
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "Nothing happened that this rule waits for"
+
+    def render_at(self, record: Item) -> SafeString:
+        return times.relative_time(record.at)
+
+    def render_result(self, record: Item) -> str:
+        return render_to_string("portal/_state.html", {"row": event_rule_labels.result_badge(record)})
+
+    def render_why(self, record: Item) -> str:
+        return render_to_string("portal/event_rule/_would.html", {"item": record, "parameters": record.parameters})

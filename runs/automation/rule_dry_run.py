@@ -16,6 +16,7 @@ from django.utils import timezone
 from flows import deployments
 from flows.parameters import Invalid
 from runs import requests
+from runs.actors import Actor
 from runs.automation import event_rules, rule_firing, rule_matching
 from runs.automation.happenings import TRIGGERS, Happening, happenings_of
 from runs.automation.rule_judgement import Readers, parameters_for, require_fitting, require_no_loop
@@ -65,10 +66,11 @@ class DryRun:
         return {result.value: found[result] for result in Result}
 
 
-def dry_run(rule: EventRule) -> DryRun:
+def dry_run(rule: EventRule, *, within: Actor | None = None) -> DryRun:
     """Return what a rule, saved or not, would do with the events of the last day, as of what its owner may now.
 
-    Whether it is enabled and how long it is valid is left out. Debounce and limit count by the times of the events.
+    `within` is the actor of a token of the owner, which is told only of what its scope shows. Whether it is enabled and
+    how long it is valid is left out. Debounce and limit count by the times of the events.
     """
     now = timezone.now()
     since = now - SPAN
@@ -77,7 +79,8 @@ def dry_run(rule: EventRule) -> DryRun:
     with shared_reads():
         preview = requests.Preview(target, by=event_rules.actor_of(rule, target))
         found = [each for each in happenings_of(events) if rule_matching.is_for(rule, each)]
-        items = [*limited(rule, debounced(rule, judged(rule, found, preview), now))]
+        readers = Readers([rule.owner], within=within)
+        items = [*limited(rule, debounced(rule, judged(rule, found, preview, readers), now))]
     return DryRun(items[::-1], since, preview.needs_approval, is_cut)
 
 
@@ -101,10 +104,12 @@ def events_for(rule: EventRule, since: datetime) -> tuple[list[RunEvent], bool]:
     return found[:MOST_EVENTS][::-1], len(found) > MOST_EVENTS
 
 
-def judged(rule: EventRule, happenings: Iterable[Happening], preview: requests.Preview) -> Iterator[Item]:
+def judged(
+    rule: EventRule, happenings: Iterable[Happening], preview: requests.Preview, readers: Readers
+) -> Iterator[Item]:
     """Yield what each happening that the owner can see would do by itself."""
     chosen = list(happenings)
-    readers, causes = Readers([rule.owner]), rule_firing.causes_of(chosen)
+    causes = rule_firing.causes_of(chosen)
     for each in chosen:
         facts = readers.facts_for(rule.owner, each)
         if facts is None:

@@ -11,6 +11,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from runs.access.decisions import Permissions
+from runs.actors import Actor
 from runs.automation import rule_conditions, value_mapping
 from runs.automation.happenings import Happening, facts_for
 from runs.automation.value_mapping import Unusable
@@ -30,14 +31,17 @@ CODES_OF_SKIPS = frozenset(
 
 
 class Readers:
-    """The owners of rules, with what each can see: read once for a batch, and not kept longer."""
+    """The owners of rules, with what each can see: read once for a batch, and not kept longer.
 
-    def __init__(self, owners: Iterable[User]) -> None:
+    `within` is the actor of a token of the only owner, whose scope limits that.
+    """
+
+    def __init__(self, owners: Iterable[User], *, within: Actor | None = None) -> None:
         self.permissions: dict[int, Permissions] = {}
         self.hooks: dict[int, dict[int, Hook]] = {}
         people = {owner.pk: owner for owner in owners}
         for pk, owner in people.items():
-            self.permissions[pk] = Permissions.of_person(owner)
+            self.permissions[pk] = Permissions.of(within) if within else Permissions.of_person(owner)
             self.hooks[pk] = {}
         for hook in Hook.objects.filter(account__owner__in=people).select_related("account"):
             self.hooks[hook.account.owner_id][hook.pk] = hook

@@ -25,6 +25,7 @@ from runs.models import (
     AgentStop,
     Chain,
     ChangeRequest,
+    EventRule,
     FailureGroup,
     Freeze,
     Grant,
@@ -81,6 +82,7 @@ class Site:
     token: Token
     sender: Sender
     hook: Hook
+    event_rule: EventRule
     job_trust: JobTrust
     agent: Agent
     stopped: Agent
@@ -339,6 +341,18 @@ CHAIN_RUN = {
 
 def at_gate(site: Site) -> int:
     return site.chain_run.run_requests.get(spec__position=1).pk
+
+
+RULE = {
+    "name": "weekly load",
+    "trigger": "run",
+    "states": ["FAILED"],
+    "conditions": "",
+    "mapping": '{"month": {"value": "2026-10"}}',
+    "debounce_seconds": "0",
+    "per_hour": "5",
+    "deployment": lambda site: site.deployment.pk,
+}
 
 
 def secret(site: Site) -> int:

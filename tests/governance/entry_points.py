@@ -19,6 +19,7 @@ from tests.governance.attempts import (
     PASSWORD,
     PERSON,
     POLICY,
+    RULE,
     SERVICE_ACCOUNT,
     WINDOW,
     Door,
@@ -69,6 +70,7 @@ LOOKS = {
     "admin/runs/schedule/calendar/",
     *("admin/runs/run/compare/", "admin/runs/run/results/<uuid:key>/"),
     "admin/runs/auditentry/<path:object_id>/change/",
+    "admin/runs/eventrule/<int:pk>/dry-run/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
 # Django would create these; no role can use them.
@@ -90,6 +92,8 @@ SHUT = {
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/eventrule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/rulefiring/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
     *(f"admin/runs/bypass/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
@@ -373,6 +377,18 @@ DOORS: dict[str, Door] = {
     "replace the secrets of a hook, by page": Door(
         "admin/runs/hook/<int:pk>/replace-secrets/",
         press("runs_hook_replace_secrets", "hook", newest_secret="99999999"),
+    ),
+    "create an event rule, by page": Door(
+        "admin/runs/eventrule/new/", press("runs_eventrule_new", newest_rule="99999999", **RULE)
+    ),
+    "change an event rule, by page": Door(
+        "admin/runs/eventrule/<int:pk>/edit/", press("runs_eventrule_edit", "event_rule", **RULE)
+    ),
+    "pause an event rule, by page": Door(
+        "admin/runs/eventrule/<int:pk>/pause/", press("runs_eventrule_pause", "event_rule")
+    ),
+    "resume an event rule, by page": Door(
+        "admin/runs/eventrule/<int:pk>/resume/", press("runs_eventrule_resume", "event_rule")
     ),
     "send a message to a hook, by address": Door("hooks/<slug:key>", message),
     "request runs of selected deployments, by list action": Door(

@@ -31,6 +31,7 @@ from tests.governance import entry_points
 from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
 from tests.governance.entry_points import DOORS, LOOKS, NOT_DOORS, SHUT
 from tests.made_hooks import new_hook, robot_for
+from tests.made_rules import new_rule
 from tests.made_schedules import schedule_of
 from tests.portal.addresses import fill, routes
 from tests.portal.made_tokens import new_token, robot_of
@@ -150,6 +151,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         token=new_token(requester).token,
         sender=sender,
         hook=sender.hook,
+        event_rule=new_rule(requester, deployment),
         job_trust=trust(robot, "https://gitlab.com"),
         agent=an_agent(requester, f"agent-{slug}"),
         stopped=stopped_agent(requester, f"stopped-{slug}"),
@@ -336,6 +338,8 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/jobtrust": [there.job_trust.pk],
         "runs/serviceaccount": [there.robot.pk],
         "runs/hook": [there.hook.pk],
+        "runs/eventrule": [there.event_rule.pk],
+        "runs/rulefiring": [1],
         "runs/agent": [there.agent.pk],
         "runs/preset": [there.shared_preset.pk],
         "runs/failuregroup": [there.failure.pk],

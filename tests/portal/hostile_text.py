@@ -22,7 +22,7 @@ from portal.auth.browser_sessions import ORIGIN, SessionStore
 from runs import changes, mirror, tasks
 from runs import requests as runs_requests
 from runs.actors import Actor
-from runs.automation import hook_deliveries, hooks, schedules
+from runs.automation import event_rules, hook_deliveries, hooks, schedules
 from runs.changes import agent_stop
 from runs.errors import Refused
 from runs.governance import agents, bypasses, freezes, grants, job_trusts, pausing
@@ -30,9 +30,11 @@ from runs.governance.job_trusts import JobToken
 from runs.models import (
     AuditEntry,
     Bypass,
+    EventRule,
     Hook,
     Notification,
     Policy,
+    RuleFiring,
     Run,
     RunRequest,
     ServiceAccount,
@@ -55,6 +57,7 @@ SHOWN = (
     *("environment", "automation"),
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
+    *("rulename", "rulekey", "rulepointer", "rulevalue", "ruledefault", "rulesource", "rulemessage", "rulepause"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
     "schedulename",
     *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy", "browser"),
@@ -163,6 +166,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
         valid_until=timezone.now() + timedelta(days=9),
         reason=bad("reason"),
     )
+    rule = rule_of(deployment, reader)
     issuer = "https://gitlab.com"
     claims = {"project_id": "1", "ref": bad("jobclaim")}
     trusted = trust(robot, issuer, owner=reader, name=bad("jobname"), claims=claims)
@@ -195,6 +199,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/serviceaccount": [robot.pk],
             "runs/hook": [hook.pk],
             "runs/schedule": [schedule.pk],
+            "runs/eventrule": [rule.pk],
             "runs/agent": [agent.pk],
             "runs/run": list(Run.objects.values_list("pk", flat=True)),
             "runs/runrequest": [each.pk for each in requests],
@@ -229,6 +234,23 @@ def hook_of(robot: ServiceAccount, deployment: Deployment, owner: User) -> Hook:
         with contextlib.suppress(Refused):
             hook_deliveries.deliver(hook_deliveries.authenticate(incoming))
     return made.hook
+
+
+def rule_of(deployment: Deployment, owner: User) -> EventRule:
+    """A paused event rule with an event that was skipped."""
+    rule = event_rules.create(
+        bad("rulename")[:100],
+        by=by(owner),
+        trigger="artifact",
+        artifact_key=bad("rulekey"),
+        deployment=deployment,
+        conditions=[{"pointer": f"/{bad('rulepointer')}", "is": "eq", "value": bad("rulevalue")}],
+        mapping={"text": {"pointer": "/x", "default": bad("ruledefault")}},
+    )
+    texts = {"source": bad("rulesource"), "message": bad("rulemessage"), "code": "event_rule.unmet"}
+    RuleFiring.objects.create(rule=rule, event_id=1, occurred_at=datetime.now(UTC), outcome="skipped", **texts)
+    event_rules.pause(rule, by=by(owner), reason=bad("rulepause"))
+    return rule
 
 
 def session_of(reader: User) -> None:

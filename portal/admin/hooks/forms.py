@@ -71,13 +71,7 @@ class HookForm(forms.Form):
         super().__init__(data, initial=values_of(hook) if hook else None, use_required_attribute=False)
 
     def clean_mapping(self) -> dict[str, Any]:
-        try:
-            found = json.loads(self.cleaned_data["mapping"].strip() or "{}")
-        except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(f"Not valid JSON: {error}.", "file.not_json") from error
-        if not isinstance(found, dict):
-            raise forms.ValidationError("Write a JSON object: { … }.", "file.not_object")
-        return found
+        return read_mapping(self.cleaned_data["mapping"])
 
     def clean_predicate(self) -> dict[str, Any] | None:
         return read_condition(self.cleaned_data["predicate"])
@@ -140,11 +134,27 @@ class NewHookForm(HookForm):
         return Hook.objects.filter(account=values["account"], name=values["name"].strip(), pk__gt=known).exists()
 
 
+def read_mapping(text: str) -> dict[str, Any]:
+    """Return a mapping from its text; raises `ValidationError`."""
+    try:
+        found = json.loads(text.strip() or "{}")
+    except (ValueError, RecursionError) as error:
+        raise forms.ValidationError(f"Not valid JSON: {error}.", "file.not_json") from error
+    if not isinstance(found, dict):
+        raise forms.ValidationError("Write a JSON object: { … }.", "file.not_object")
+    return found
+
+
 def deployments_of(accounts: list[ServiceAccount]) -> Any:
     """Return the deployments that any of these service accounts may run."""
     allowed = Q(pk=None)
     for account in accounts:
         allowed |= Permissions.of_person(account.user).q(Verb.TRIGGER)
+    return deployments_for(allowed)
+
+
+def deployments_for(allowed: Q) -> Any:
+    """Return the deployments that there are of those allowed, in the order in which forms offer them."""
     rows = Deployment.objects.filter(allowed, deleted_upstream_at=None).select_related("environment")
     return rows.order_by("environment__position", "environment__slug", "full_name")
 

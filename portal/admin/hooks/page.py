@@ -34,7 +34,7 @@ def context(request: HttpRequest, hook: Hook) -> dict[str, Any]:
         "has_new_owner": hook.owner_id != hook.account.owner_id,
         "address": address_of(request, hook),
         "can_see_deployment": bool(permissions_of(request).decide(Verb.SEE, hook.deployment)),
-        "mapping": list(hook_labels.mapping_rows(hook)),
+        "mapping": list(hook_labels.mapping_rows(hook.mapping)),
         "condition": predicates.describe(hook.predicate) if hook.predicate else "",
         "predicate": json.dumps(hook.predicate, indent=2, ensure_ascii=False) if hook.predicate else "",
         "secrets": secrets,

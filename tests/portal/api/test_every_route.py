@@ -342,6 +342,10 @@ ELSEWHERE = {
     ("post", "/tokens/revoke"),
     ("post", "/job-tokens"),  # test_job_exchange
     ("post", "/failures/{number}/retry"),  # test_failure_routes: one entry for each of its runs
+    # test_event_rule_routes: an administrator pauses a rule on its page, and a token of theirs sees no rule of others.
+    ("post", "/event-rules/{key}/pause"),
+    ("post", "/event-rules/{key}/resume"),
+    ("post", "/events"),
     ("delete", "/presets/{number}"),  # test_preset_routes: a token of an administrator is none
 }
 
