@@ -110,7 +110,7 @@ class FiringRow(paging.Row):
         )
 
 
-class ItemPart(Schema):
+class RuleDryRunItem(Schema):
     event: int
     at: datetime
     source: str
@@ -120,7 +120,7 @@ class ItemPart(Schema):
     parameters: dict[str, Any] = Field(description="With which it would request a run, secrets masked.")
 
 
-class DryRunRow(paging.Row):
+class RuleDryRunRow(paging.Row):
     """What the events of the last day would have done."""
 
     since: datetime
@@ -129,12 +129,12 @@ class DryRunRow(paging.Row):
     request: int
     skip: int
     refuse: int
-    items: list[ItemPart] = Field(description="The newest first.")
+    items: list[RuleDryRunItem] = Field(description="The newest first.")
 
     @classmethod
-    def of(cls, found: rule_dry_run.DryRun) -> DryRunRow:
+    def of(cls, found: rule_dry_run.DryRun) -> RuleDryRunRow:
         items = [
-            ItemPart(
+            RuleDryRunItem(
                 event=each.event_id,
                 at=each.at,
                 source=each.source,
@@ -184,13 +184,13 @@ def list_firings(request: HttpRequest, key: str, query: Query[FiringFilters]) ->
 
 @router.get(
     "/event-rules/{key}/dry-run",
-    response={200: DryRunRow, **PROBLEMS},
+    response={200: RuleDryRunRow, **PROBLEMS},
     summary="Say what a rule would have done in the last day",
 )
-def dry_run(request: HttpRequest, key: str) -> DryRunRow:
+def dry_run(request: HttpRequest, key: str) -> RuleDryRunRow:
     """Read the events of the last 24 hours, with what you can see and do now. Nothing is requested."""
     by = actor_of(request)
-    return DryRunRow.of(rule_dry_run.dry_run(rule_of(by, key), within=by))
+    return RuleDryRunRow.of(rule_dry_run.dry_run(rule_of(by, key), within=by))
 
 
 @router.post("/event-rules/{key}/pause", response={200: EventRuleRow, **PROBLEMS}, summary="Pause an event rule")
