@@ -3,7 +3,8 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backfill bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-run-page bench-schedules bench-viewers seed fmt lock clean
+  bench-backfill bench-backlog bench-form bench-mirror bench-pages bench-pipelines bench-rules bench-run-page bench-schedules \
+  bench-viewers seed fmt lock clean
 .DEFAULT_GOAL := demo
 
 # 3.13 first: it is what the product is tested with.
@@ -112,6 +113,9 @@ races: $(INSTALLED)  ## let approvals, launches, edits and expiry race each othe
 
 bench-api: $(INSTALLED)  ## measure requests over the API beside Prefect's own ways
 	@$(PYTHON) -m benchmarks.api_requests $(ARGS)
+
+bench-rules: $(INSTALLED)  ## measure the matching of events with 10 and 1,000 event rules
+	@$(PYTHON) -m benchmarks.event_rules
 
 bench-audit: $(INSTALLED)  ## measure the audit trail
 	@$(PYTHON) -m benchmarks.audit $(ARGS)
