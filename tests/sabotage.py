@@ -66,14 +66,14 @@ SABOTAGES = (
     # Ways past the portal
     Sabotage(
         "ways past the portal are compared by their number",
-        ("tests/runs/governance/test_bypasses.py",),
+        ("tests/runs/governance/test_bypasses.py::test_only_what_is_new_is_reported_also_where_as_many_have_gone",),
         "runs/governance/bypasses.py",
         "new = [way for key, way in found.items() if key not in open_ways]",
         "new = list(found.values())[len(open_ways) :]",
     ),
     Sabotage(
         "ways past the portal are shown to who sees anything in the environment",
-        ("tests/portal/admin/bypasses/test_bypass_list.py",),
+        ("tests/portal/admin/bypasses/test_bypass_list.py::test_one_sees_the_ways_of_deployments_that_one_sees",),
         "runs/bypass_listings.py",
         "return of_deployment | Q(deployment=None, environment__in=whole)",
         "return of_deployment | Q(deployment=None, environment__in=permissions.environments())",
@@ -81,21 +81,23 @@ SABOTAGES = (
     # Work pools and limits
     Sabotage(
         "every pool of an environment is shown to who sees one deployment in it",
-        ("tests/portal/admin/work_pools/test_work_pool_pages.py",),
+        (
+            "tests/portal/admin/work_pools/test_work_pool_pages.py::test_who_sees_a_deployment_sees_its_pool_and_no_other",
+        ),
         "runs/work_pools.py",
         "(Q(Exists(deployments.order_by())) | Q(environment__in=whole))",
         "Q(environment__in=permissions.environments())",
     ),
     Sabotage(
         "a higher limit in a protected environment takes effect at once",
-        ("tests/runs/governance/test_limits.py",),
+        ("tests/runs/governance/test_limits.py::test_more_than_before_waits_for_an_administrator_and_less_does_not",),
         "runs/governance/limits.py",
         "    if not is_guarded(target.environment):\n        return",
         "    if target.environment:\n        return",
     ),
     Sabotage(
         "a limit that someone else has changed meanwhile is overwritten",
-        ("tests/runs/governance/test_limits.py",),
+        ("tests/runs/governance/test_limits.py::test_a_limit_that_someone_else_has_changed_meanwhile_is_left_alone",),
         "runs/dispatch/capacity.py",
         "if not action.sent_at and (moved := differing(target, action.before)):",
         "if not action and (moved := differing(target, action.before)):",
@@ -989,14 +991,14 @@ SABOTAGES = (
         "a revoked grant counts",
         ("tests/runs/access/test_decisions.py::test_a_revoked_grant_counts_no_more",),
         "runs/access/decisions.py",
-        "    AND revoked_at IS NULL\n",
-        "",
+        'IN_FORCE = """revoked_at IS NULL\n',
+        'IN_FORCE = """true\n',
     ),
     Sabotage(
         "a grant counts after its end",
         ("tests/runs/access/test_decisions.py::test_a_grant_counts_between_its_dates_only",),
         "runs/access/decisions.py",
-        "    AND (valid_until IS NULL OR valid_until > %(now)s)\n",
+        "\n    AND (valid_until IS NULL OR valid_until > %(now)s)",
         "",
     ),
     Sabotage(

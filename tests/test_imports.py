@@ -37,7 +37,9 @@ BACKSTAGE = (
     *("runs.dispatch", "runs.mirror", "runs.tasks", "flows.tasks"),
 )
 # The file names that recur in the folders of subjects; every other name exists once.
-RECURRING = frozenset({"__init__", "actions", "admin", "apps", "events", "filters", "forms", "page", "queries", "sync"})
+RECURRING = frozenset(
+    {"__init__", "actions", "admin", "apps", "events", "filters", "forms", "page", "queries", "services", "sync"}
+)
 FOLK_NAMES = frozenset({"utils.py", "helpers.py", "misc.py", "common.py", "signals.py", "registry.py"})
 
 

@@ -28,23 +28,22 @@ from runs.shared_reads import shared
 # administrator's account alone cannot run anything.
 SUPERUSER_VERBS = frozenset({Verb.SEE, Verb.SEE_INPUTS, Verb.SEE_LOGS, Verb.PAUSE, Verb.MANAGE})
 
+IN_FORCE = """revoked_at IS NULL
+    AND (valid_from IS NULL OR valid_from <= %(now)s)
+    AND (valid_until IS NULL OR valid_until > %(now)s)"""
 # `active_grants` of one person, in SQL: each page and each action reads them, and compiling a queryset takes six times
 # as long. `tests/runs/access/test_decisions.py` compares the two.
-GRANTED = """
+GRANTED = f"""
     SELECT * FROM runs_grant
     WHERE (person_id = %(user)s OR group_id IN (SELECT group_id FROM auth_user_groups WHERE user_id = %(user)s))
-    AND revoked_at IS NULL
-    AND (valid_from IS NULL OR valid_from <= %(now)s)
-    AND (valid_until IS NULL OR valid_until > %(now)s)
+    AND {IN_FORCE}
     ORDER BY granted_at DESC
 """
-GRANTED_EACH = """
+GRANTED_EACH = f"""
     SELECT runs_grant.*, holder FROM unnest(%(users)s::int[]) AS holder
     JOIN runs_grant ON person_id = holder
         OR group_id IN (SELECT group_id FROM auth_user_groups WHERE user_id = holder)
-    WHERE revoked_at IS NULL
-    AND (valid_from IS NULL OR valid_from <= %(now)s)
-    AND (valid_until IS NULL OR valid_until > %(now)s)
+    WHERE {IN_FORCE}
     ORDER BY granted_at DESC
 """
 

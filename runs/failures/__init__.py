@@ -1,8 +1,8 @@
 """Failure groups: which failures are the same one, what is done about them, and who sees them."""
 
 from runs.failures.failure_listings import FAILURES, in_shown_states, search_messages
+from runs.failures.group_retries import MOST_AT_ONCE, Retried, retry_runs, retryable_runs
 from runs.failures.grouping import group_due, has_due, note
-from runs.failures.retries import MOST_AT_ONCE, Retried, retry_runs, retryable_runs
 from runs.failures.services import (
     ACTS,
     LEGAL_FROM,

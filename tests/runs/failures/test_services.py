@@ -13,7 +13,6 @@ from flows.models import Deployment
 from runs import failures
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.failures import retries
 from runs.governance import grants
 from runs.models import AuditEntry, FailureGroup, Run
 from runs.models.failure import in_states
@@ -160,7 +159,7 @@ def test_the_runs_of_a_group_are_retried_one_by_one(
     (found,) = failures.retry_runs(runs, by=by(operator), reason="again")
     assert (found.made, found.code) == (None, "retry.external"), "the answer of the single retry, which is recorded"
     assert last_entry() == ("run.retry", "refused", "dev")
-    monkeypatch.setattr(retries, "LONGEST", -1.0)
+    monkeypatch.setattr(group_retries, "LONGEST", -1.0)
     assert failures.retry_runs(runs, by=by(operator)) == []
     Run.objects.update(state_type="COMPLETED")
     assert not failures.retryable_runs(group, Permissions.of(by(operator))).exists()
