@@ -13,6 +13,7 @@ from flows.models import Deployment
 from runs import failures
 from runs.access.decisions import Permissions
 from runs.actors import Actor
+from runs.failures import group_retries
 from runs.governance import grants
 from runs.models import AuditEntry, FailureGroup, Run
 from runs.models.failure import in_states
