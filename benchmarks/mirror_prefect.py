@@ -105,6 +105,12 @@ class Many:
                 yield self.stream.popleft()
             await asyncio.sleep(0.01)
 
+    async def log_hints(self) -> AsyncIterator[uuid.UUID]:
+        while True:
+            await asyncio.sleep(60)
+            for each in ():
+                yield each
+
     def move(self, ids: Collection[uuid.UUID], state: str, *, lose: int = 0) -> None:
         """Have runs change their state now; of `lose` in ten the events are lost."""
         now = datetime.now(UTC)

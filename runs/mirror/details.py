@@ -10,7 +10,7 @@ from itertools import batched
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import Case, DateTimeField, Exists, Max, OuterRef, Q, QuerySet, Value, When
+from django.db.models import Case, DateTimeField, Exists, F, Max, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -34,6 +34,8 @@ TAILED = 50
 # A sweep reads the details of runs that ended within this time, and of so many at once: it may take a minute.
 DETAILED = timedelta(hours=1)
 MOST_DETAILED = 250
+# Prefect's clock and this one differ.
+CLOCK_SKEW = timedelta(minutes=2)
 # Flows send their log in batches every 2 s: the last lines arrive after the last state, and not always in order.
 LATE_LINES = timedelta(seconds=60)
 DISORDER = timedelta(seconds=5)
@@ -91,7 +93,12 @@ def without_details(environment: Environment) -> list[UUID]:
     """
     read = StateChange.objects.filter(run=OuterRef("pk"), prefect_id=OuterRef("state_id"))
     runs = Run.objects.filter(
-        ~Exists(read), environment=environment, started_at__isnull=False, deleted_upstream_at=None
+        # Not for ever, should Prefect not list the state of a run among its states.
+        Q(detailed_at=None) | Q(detailed_at__lt=F("state_at") + CLOCK_SKEW),
+        ~Exists(read),
+        environment=environment,
+        started_at__isnull=False,
+        deleted_upstream_at=None,
     ).exclude(state_id=None)
     # Two queries, each of which has an index.
     ended = runs.filter(state_type__in=TERMINAL, ended_at__gt=timezone.now() - DETAILED).order_by("-ended_at")

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 # A run emits several events within a moment: wait, then read it once.
 DEBOUNCE_SECONDS = 0.15
-DETAIL_SECONDS = 0.5
+DETAIL_SECONDS = 0.2
 # How soon new log lines of active runs are looked for; every third look is a complete one, with task runs and
 # artifacts. Without an active run less often: one that begins is announced by an event.
 TAIL_SECONDS = 0.6
@@ -126,7 +126,7 @@ class Follower:
             group.create_task(self.listen())
             group.create_task(self.flush())
             group.create_task(self.listen_to_logs())
-            group.create_task(self.every(DETAIL_SECONDS, self.fetch_details))
+            group.create_task(self.read_details())
             group.create_task(self.tail())
             group.create_task(self.sweep())
             group.create_task(self.complete())
@@ -205,6 +205,13 @@ class Follower:
                 await asyncio.wait_for(self.crowded.wait(), SWEEP_SECONDS)
                 await asyncio.sleep(CROWD_SECONDS)
 
+    async def read_details(self) -> None:
+        """Read the details of runs whose state was read, unless those of a crowd are still to be read."""
+        while True:
+            if self.pending_details and not self.is_crowded:
+                await self.run_safely(self.fetch_details)
+            await asyncio.sleep(DETAIL_SECONDS)
+
     async def complete(self) -> None:
         """After each sweep read the details of what it found: the next sweep does not wait for them."""
         while True:
@@ -242,8 +249,6 @@ class Follower:
 
     def fetch_details(self, environment: Environment) -> None:
         """Read states, tasks and logs separately, so that a long log does not delay the next state."""
-        if self.is_crowded:
-            return
         # Some at a time, so that they become visible one after the other.
         pending = {self.pending_details.pop() for _ in range(min(len(self.pending_details), DETAILS_AT_ONCE))}
         try:
