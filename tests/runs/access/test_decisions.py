@@ -17,7 +17,17 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from flows.models import Deployment, Environment
-from runs.access.decisions import Forbidden, Permissions, Target, active_grants, decide, granted_to, require, who_may
+from runs.access.decisions import (
+    Forbidden,
+    Permissions,
+    Target,
+    active_grants,
+    decide,
+    granted_to,
+    permissions_of_each,
+    require,
+    who_may,
+)
 from runs.models import Grant, Run, Verb
 from runs.models.grant import PART_OF
 from tests.cast import by
@@ -279,6 +289,8 @@ def test_the_queryset_and_the_decision_never_disagree(
             for spec in grants
         )
         permissions = Permissions.of_person(user)
+        (alike,) = permissions_of_each([user])
+        assert {grant.pk for grant in alike.grants} == {grant.pk for grant in permissions.grants}
         for verb in Verb:
             decided = {each.pk for each in place.deployments if permissions.decide(verb, each)}
             assert decided == set(permissions.deployments(verb).values_list("pk", flat=True))
