@@ -320,6 +320,7 @@ CODES: dict[str, str] = {
     "schedule.rule_type": "The type of a schedule's rule is not cron, interval or rrule.",
     "schedule.secret_exposed": "A secret value of the schedule is no longer a secret of its deployment.",
     "schedule.time_zone": "The time zone of a schedule is unknown.",
+    "schedule.withdraw": "The request is for an approved schedule, which is paused or ended instead.",
     "schema.changed": "The deployment's parameters changed after the request.",
     "search.too_long": "A search text is too long.",
     "search.too_many_words": "A search text has too many words.",

@@ -529,7 +529,7 @@ SENTENCES: dict[str, list[str]] = {
         "“{}” is not a cron expression: minute hour day month weekday, of numbers, names and * , - /.",
     ],
     "schedule.end": [
-        "A schedule ends within {} days from now. It can be renewed before.",
+        "A schedule in {} ends within {} from now. It can be renewed before.",
     ],
     "schedule.ended": [
         "{} has already ended.",
@@ -582,6 +582,9 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "schedule.time_zone": [
         "Unknown time zone {}. Use a name such as Europe/Vienna.",
+    ],
+    "schedule.withdraw": [
+        "Request {} is for a schedule, which was approved as a whole. Pause or end the schedule.",
     ],
     "schema.changed": [
         "The parameters of {} changed after the request. Request the run again.",

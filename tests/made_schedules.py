@@ -36,6 +36,9 @@ def schedule_of(deployment: Deployment, user: User, **options: Any) -> Schedule:
         **HOURLY,
         **options,
     }
+    if chosen["rule_type"] == "interval":
+        # From now on, so that an hour later one is due, whatever the time is.
+        chosen.setdefault("anchor", timezone.now().replace(second=0, microsecond=0))
     return schedules.request(deployment, chosen.pop("parameters", {"month": "2026-10"}), by=by(user), **chosen)
 
 

@@ -1138,9 +1138,9 @@ SABOTAGES = (
     Sabotage(
         "the next due time of a schedule does not move on",
         ("tests/runs/automation/test_schedule_clock.py::test_it_requests_each_start_shortly_before_its_time_and_once",),
-        "runs/automation/schedule_clock.py",
-        "        if following:\n            schedule_states.move_on(schedule, following)\n",
-        "        if following:\n            pass\n",
+        "runs/automation/schedule_states.py",
+        "    if next_due:\n",
+        "    if next_due is None:\n",
     ),
     Sabotage(
         "a message to a hook needs no signature",

@@ -83,6 +83,7 @@ class PolicyRow(Selection):
     refuses_moving_code: bool
     outside_window: str
     token_days: int | None
+    schedule_days: int | None
     risk: str
 
     @classmethod
@@ -99,6 +100,7 @@ class PolicyRow(Selection):
             refuses_moving_code=row.refuse_moving,
             outside_window=row.outside_window,
             token_days=row.token_days,
+            schedule_days=row.schedule_days,
             risk=row.risk,
             **selection(row),
         )

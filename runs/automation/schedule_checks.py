@@ -10,6 +10,7 @@ from django.db.models import F, Q
 
 from flows import canonical, encryption
 from flows.db_text import sanitize
+from flows.wording import plural
 from runs import changes
 from runs.access.decisions import Permissions
 from runs.audit import signatures
@@ -17,6 +18,7 @@ from runs.automation import schedule_times
 from runs.automation.schedule_times import Rule, RuleType
 from runs.digests import change_digest
 from runs.errors import Refused
+from runs.governance.requirements import Requirements
 from runs.models import RunRequest, Schedule, Verb
 from runs.requests import spec_digest, spec_values
 
@@ -44,12 +46,19 @@ def checked_name(name: str) -> str:
     return name
 
 
-def require_end(valid_until: datetime, now: datetime) -> None:
-    if not now < valid_until <= now + LONGEST:
+def longest(requirements: Requirements) -> timedelta:
+    """Return the longest life of a schedule, by the policies that apply."""
+    # Compared as numbers: a policy may hold more days than a timedelta.
+    return timedelta(days=min(requirements.schedule_days or LONGEST.days, LONGEST.days))
+
+
+def require_end(valid_until: datetime, now: datetime, requirements: Requirements) -> None:
+    days = longest(requirements).days
+    if not now < valid_until <= now + timedelta(days=days):
         raise Refused(
             "schedule.end",
-            f"A schedule ends within {LONGEST.days} days from now. It can be renewed before.",
-            days=LONGEST.days,
+            f"A schedule in {requirements.place} ends within {plural(days, 'day')} from now. It can be renewed before.",
+            days=days,
         )
 
 

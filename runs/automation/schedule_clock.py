@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from django.db import DatabaseError
@@ -72,7 +73,7 @@ def inspect_one(pk: int) -> None:
             act.is_repeat = True
             return
         act.subject, act.environment, act.before = schedule, schedule.environment.slug, {"state": schedule.state}
-        if end_if_over(schedule, act):
+        if end_if_over(schedule, schedule_states.lock_change(schedule), act):
             return
         if schedule.state == State.ACTIVE and pause_if_obstructed(schedule, act):
             return
@@ -92,32 +93,41 @@ def run_due(pk: int) -> None:
             act.is_repeat = True
             return
         act.subject, act.environment, act.before = schedule, schedule.environment.slug, {"state": schedule.state}
-        if end_if_over(schedule, act) or pause_if_obstructed(schedule, act):
+        change = schedule_states.lock_change(schedule)
+        if end_if_over(schedule, change, act) or pause_if_obstructed(schedule, act):
             return
         # 2. What is due, and which of it starts.
+        first = schedule.next_due
         dues, number, following = due_times(schedule, now + AHEAD)
         started = chosen(schedule, dues, now)
-        for due in started:
-            add_occurrence(schedule.spec, due.isoformat(), scheduled_for=due)
-        # 3. What was missed. What starts in time is in the entry of its launch.
+        add_all(schedule, change, started)
+        # 3. The next due time, in the same transaction, and what was missed. What starts in time is in the entry of its
+        #    launch.
         late = number - (now - dues[-1] <= LATE)
         skipped = number - len(started)
         skipped_at = max((due for due in dues if due not in started), default=dues[0])
-        schedule_states.advance(schedule, started=started, skipped=skipped, skipped_at=skipped_at)
+        schedule_states.advance(schedule, started=started, skipped=skipped, skipped_at=skipped_at, next_due=following)
         act.is_repeat = not late
         if late:
-            act.after = {"late": late, "started": len(started), "skipped": skipped, "first": schedule.next_due}
-            act.after |= {"last": dues[-1], "catch_up": schedule.catch_up}
+            act.after = {"late": late, "started": len(started), "skipped": skipped, "first": first, "last": dues[-1]}
+            act.after["catch_up"] = schedule.catch_up
             record_event(RunEvent.Kind.SCHEDULE_MISSED, schedule, late=late, started=len(started), skipped=skipped)
-        # 4. The runs start as those of any approved request.
-        changes.release(schedule_states.lock_change(schedule))
-        # 5. The next due time, in the same transaction. After the last one the change request closes by itself.
-        if following:
-            schedule_states.move_on(schedule, following)
-        else:
+        # 4. After the last one it has ended; its change request closes when nothing of it is left to start.
+        if following is None:
             schedule_states.end(schedule, code="schedule.over", message="It has no start left.")
             act.verb, act.is_repeat = "schedule.end", False
             act.after |= {"state": schedule.state, "code": schedule.code}
+
+
+def add_all(schedule: Schedule, change: ChangeRequest, dues: Sequence[datetime]) -> None:
+    """Add a run for each due time, and release them as those of any approved request; the caller holds the locks."""
+    # What was read with the schedule, or each run would read it again.
+    change.environment, schedule.spec.deployment = schedule.environment, schedule.deployment
+    schedule.spec.change = change
+    for due in dues:
+        add_occurrence(schedule.spec, due.isoformat(), scheduled_for=due)
+    if dues:
+        changes.release(change)
 
 
 def pause_failed(pk: int) -> None:
@@ -158,9 +168,9 @@ def chosen(schedule: Schedule, dues: deque[datetime], now: datetime) -> list[dat
     return [dues[-1]] if is_in_time or schedule.catch_up == Schedule.CatchUp.LAST else []
 
 
-def end_if_over(schedule: Schedule, act: audit.Act) -> bool:
+def end_if_over(schedule: Schedule, change: ChangeRequest, act: audit.Act) -> bool:
     """End a schedule whose time is over, or whose change request has ended; return whether it did."""
-    change, now = schedule_states.lock_change(schedule), timezone.now()
+    now = timezone.now()
     if change.state == ChangeState.APPROVED and schedule.valid_until > now:
         return False
     code, message = "schedule.over", f"It was valid until {timezone.localtime(schedule.valid_until):%d %b %Y, %H:%M}."

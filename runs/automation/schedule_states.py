@@ -113,20 +113,24 @@ def end(schedule: Schedule, *, code: str, message: str, by_name: str = "") -> No
     update(schedule, state=State.ENDED, next_due=None, code=code, message=message, changed_by_name=by_name)
 
 
-def advance(schedule: Schedule, *, started: Sequence[datetime], skipped: int, skipped_at: datetime | None) -> None:
-    """Note what an active schedule has started, how many starts were skipped, and when the last of them was due."""
+def advance(
+    schedule: Schedule,
+    *,
+    started: Sequence[datetime],
+    skipped: int,
+    skipped_at: datetime | None,
+    next_due: datetime | None,
+) -> None:
+    """Note what an active schedule has started, what was skipped, and when it is due next; None after the last time."""
     found: dict[str, Any] = {}
     if started:
         found["last_due"] = started[-1]
     if skipped:
         found |= {"missed": schedule.missed + skipped, "missed_at": skipped_at}
+    if next_due:
+        found["next_due"] = next_due
     if found:
         update(schedule, is_move=False, **found)
-
-
-def move_on(schedule: Schedule, due: datetime) -> None:
-    """Set the next due time of an active schedule."""
-    update(schedule, is_move=False, next_due=due)
 
 
 def note_reminder(schedule: Schedule) -> None:

@@ -89,7 +89,7 @@ class Rule:
 def checked(kind: str, text: str, time_zone: str, *, anchor: datetime | None, now: datetime) -> Rule:
     """Return the rule in the form in which it is stored; raises `Refused` with a code `schedule.…`.
 
-    An interval without an anchor counts from the last full minute.
+    An interval without an anchor counts from midnight of `FIRST_DAY`, so 6h is due at 0, 6, 12 and 18 o'clock.
     """
     if time_zone not in zone_names():
         raise Refused("schedule.time_zone", f"Unknown time zone {time_zone}. Use a name such as Europe/Vienna.")
@@ -101,7 +101,8 @@ def checked(kind: str, text: str, time_zone: str, *, anchor: datetime | None, no
     if kind == RuleType.INTERVAL:
         text = text.lower().replace(" ", "")
         length(text)
-        anchor = (anchor or now.replace(second=0, microsecond=0)).astimezone(UTC)
+        # Not now: the same form sent twice has to be the same schedule.
+        anchor = (anchor or FIRST_DAY.replace(tzinfo=ZoneInfo(time_zone))).astimezone(UTC)
         found = Rule(RuleType.INTERVAL, text, time_zone, anchor)
     else:
         found = Rule(RuleType(kind), text, time_zone)

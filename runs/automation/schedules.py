@@ -69,7 +69,7 @@ def request(
         act.is_repeat = True
         now = timezone.now()
         checked = schedule_times.checked(rule_type, rule, time_zone, anchor=anchor, now=now)
-        schedule_checks.require_end(valid_until, now)
+        schedule_checks.require_end(valid_until, now, requirements_for(Target.of(deployment)))
         if catch_up not in CatchUp.values:
             raise Refused("schedule.catch_up", f"Missed starts: none, last or all, not “{catch_up}”.")
         if replaces:

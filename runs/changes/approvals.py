@@ -217,6 +217,11 @@ def withdraw(change: ChangeRequest, *, by: Actor, reason: str = "") -> None:
         if not by.is_same_person_as(change.requested_by_id):
             require_may_withdraw(change, by)
         lock(change)
+        if change.is_schedule and change.state == ChangeState.APPROVED:
+            raise Refused(
+                "schedule.withdraw",
+                f"Request {change.pk} is for a schedule, which was approved as a whole. Pause or end the schedule.",
+            )
         require_unsent(change)
         act.before = {"state": change.state}
         move_change(change, to=ChangeState.WITHDRAWN, message=reason)

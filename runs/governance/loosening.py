@@ -135,6 +135,7 @@ POLICY: dict[str, Rule] = {
     "refuse_moving": ("refuses code that is not pinned", is_turned_off),
     "cancel_moved": ("cancels changed runs", is_turned_off),
     "token_days": ("longest token in days", is_longer),
+    "schedule_days": ("longest schedule in days", is_longer),
     "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
     "risk": ("risk", is_lower),
     **SELECTOR,

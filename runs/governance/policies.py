@@ -42,6 +42,7 @@ POLICY = [
     "refuse_moving",
     "cancel_moved",
     "token_days",
+    "schedule_days",
     "outside_window",
     "risk",
 ]

@@ -39,6 +39,7 @@ class Requirements:
     refuse_moving: bool = False
     cancel_moved: bool = False
     refuse_outside_window: bool = False
+    schedule_days: int | None = None
     risk: str = Risk.LOW
     names: tuple[str, ...] = ()
 
@@ -114,6 +115,7 @@ def requirements_for(target: Target, *others: Target) -> Requirements:
         refuse_moving=any(policy.refuse_moving for policy in found),
         cancel_moved=any(policy.cancel_moved for policy in found),
         refuse_outside_window=any(policy.outside_window == Policy.Outside.REFUSE for policy in found),
+        schedule_days=min((policy.schedule_days for policy in found if policy.schedule_days), default=None),
         risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
         names=tuple(policy.name for policy in found),
     )

@@ -449,6 +449,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "schedule_days",
+                    models.PositiveIntegerField(
+                        verbose_name="longest schedule (days)",
+                        null=True,
+                        blank=True,
+                        help_text="Schedules here must end within this time. Blank = one year.",
+                    ),
+                ),
+                (
                     "outside_window",
                     models.CharField(
                         choices=[("wait", "Hold the run until it may start"), ("refuse", "Refuse the request")],

@@ -483,7 +483,8 @@ BEGIN
          ''),
         ('runs_policy',
          'id environment_id tag flow_name full_name name stages approval_minutes needs_reason needs_ticket '
-         'ticket_pattern ticket_link needs_confirmation refuse_moving cancel_moved token_days outside_window risk',
+         'ticket_pattern ticket_link needs_confirmation refuse_moving cancel_moved token_days '
+         'schedule_days outside_window risk',
          ''),
         ('runs_window',
          'id environment_id tag flow_name full_name name effect cron minutes time_zone is_active reason',

@@ -86,6 +86,12 @@ class Policy(Selector):
         blank=True,
         help_text="Tokens that can act here must end within this time. Blank = one year.",
     )
+    schedule_days = models.PositiveIntegerField(
+        "longest schedule (days)",
+        null=True,
+        blank=True,
+        help_text="Schedules here must end within this time. Blank = one year.",
+    )
     outside_window = models.CharField("outside change windows", max_length=10, choices=Outside, default=Outside.WAIT)
     risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to approvers.")
 

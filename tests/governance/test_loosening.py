@@ -142,6 +142,7 @@ STRICT: dict[str, Any] = {
     "refuse_moving": True,
     "cancel_moved": True,
     "token_days": 7,
+    "schedule_days": 30,
     "outside_window": Policy.Outside.REFUSE,
     "risk": Risk.HIGH,
     "tag": "crm",
@@ -156,6 +157,7 @@ LOOSER_POLICY = {
     "refuse_moving": False,
     "cancel_moved": False,
     "token_days": None,
+    "schedule_days": None,
     "outside_window": Policy.Outside.WAIT,
     "risk": Risk.MEDIUM,
     "tag": "other",
@@ -167,6 +169,7 @@ AS_STRICT = {
     "stages": [{"needed": 3, "group": "Approver"}, {"needed": 1, "group": ""}],
     "approval_minutes": 30,
     "token_days": 1,
+    "schedule_days": 7,
     "tag": "",
 }
 # Columns of rules that change nothing about what is allowed.

@@ -34,6 +34,7 @@ HEADINGS = {
     "flow_name": "flow",
     "predicate": "parameter values",
     "token_days": "longest token (days)",
+    "schedule_days": "longest schedule (days)",
     "api_url": "API URL",
     "ui_url": "UI URL",
     "effective_predicate": "condition, with that of the person who grants it",

@@ -17,6 +17,7 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmin, SelectorForm
 from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
+from runs.automation import schedule_checks
 from runs.errors import Refused
 from runs.governance import policies, token_limits
 from runs.models import ChangeRequest, Policy
@@ -92,6 +93,14 @@ class PolicyForm(SelectorForm):
         widget=forms.NumberInput({**INPUT, "min": 1, "max": token_limits.LONGEST.days}),
         help_text="Tokens that can act here must end within this time. Blank = one year.",
     )
+    schedule_days = forms.IntegerField(
+        label="Longest schedule (days)",
+        required=False,
+        min_value=1,
+        max_value=schedule_checks.LONGEST.days,
+        widget=forms.NumberInput({**INPUT, "min": 1, "max": schedule_checks.LONGEST.days}),
+        help_text="Schedules here must end within this time. Blank = one year.",
+    )
     sample = forms.CharField(
         label="Test value",
         required=False,
@@ -104,7 +113,8 @@ class PolicyForm(SelectorForm):
         model = Policy
         fields = [
             *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
-            *("needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "outside_window", "risk", *SELECTOR),
+            *("needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days", "outside_window"),
+            *("risk", *SELECTOR),
         ]
         labels = {
             "approval_minutes": "Approval timeout (minutes)",
@@ -127,8 +137,8 @@ class PolicyForm(SelectorForm):
     # The test value follows the pattern it is for.
     field_order = [
         *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
-        *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "outside_window", "risk"),
-        *SELECTOR,
+        *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days"),
+        *("outside_window", "risk", *SELECTOR),
     ]
 
     def clean(self) -> dict[str, Any]:
@@ -187,6 +197,7 @@ def requirements(policy: Policy) -> list[str]:
         "pinned code": policy.refuse_moving,
         "unchanged deployment at start": policy.cancel_moved,
         f"tokens of at most {plural(policy.token_days or 0, 'day')}": bool(policy.token_days),
+        f"schedules of at most {plural(policy.schedule_days or 0, 'day')}": bool(policy.schedule_days),
     }
     return [label for label, applies in labels.items() if applies]
 
@@ -206,5 +217,6 @@ def facts(policy: Policy) -> list[tuple[str, str]]:
         ("Code that is not pinned", "refused" if policy.refuse_moving else "shown to approvers"),
         ("Deployment changed when the run starts", "run is cancelled" if policy.cancel_moved else "reported"),
         ("Longest token", plural(policy.token_days, "day") if policy.token_days else "1 year"),
+        ("Longest schedule", plural(policy.schedule_days, "day") if policy.schedule_days else "1 year"),
         ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

@@ -51,7 +51,7 @@ class Actions:
     ) -> Actions:
         """Check every action; `standing` is None for a request that has been sent or closed."""
         if run_request.change.kind != ChangeRequest.Kind.RUN:
-            # It is decided about as a whole, or at the gate of a step, on the page of the change request.
+            # It is decided about as a whole, on the page of the change request, or at the gate of a step.
             override = can_override(run_request, permissions, standing)
             return cls(NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, NOT_ALLOWED, override, NOT_ALLOWED)
         reject = can_decide(run_request, permissions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
@@ -30,7 +31,7 @@ from portal.ui.text import json_text, number
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden, Permissions
 from runs.automation import schedule_listings, schedules
-from runs.automation.schedule_checks import LONGEST
+from runs.automation.schedule_checks import longest
 from runs.errors import Refused
 from runs.models import Schedule, Verb
 from runs.requests import is_destructive
@@ -60,7 +61,11 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
     form = build_context(request, deployment, frame)
     if request.method == "POST":
         return handle_draft(form, replaces) if "draft" in request.POST else handle_form(form, replaces, before)
-    initial = initial_options(replaces) if replaces else {"time_zone": timezone.get_current_timezone_name()}
+    initial = (
+        initial_options(replaces, longest(form.rules))
+        if replaces
+        else {"time_zone": timezone.get_current_timezone_name()}
+    )
     values = before if replaces else form.offer.initial
     return page(form, replaces, ScheduleOptionsForm(form.rules, initial=initial), parameter_form(form, values))
 
@@ -90,9 +95,9 @@ def replaced(request: HttpRequest, deployment: Deployment) -> Schedule | None:
     return found
 
 
-def initial_options(schedule: Schedule) -> dict[str, Any]:
+def initial_options(schedule: Schedule, most: timedelta) -> dict[str, Any]:
     """Return the options of a schedule; it ends as long after now as it lasted."""
-    lasts = min(schedule.valid_until - schedule.created_at, LONGEST)
+    lasts = min(schedule.valid_until - schedule.created_at, most)
     return {
         **{name: getattr(schedule, name) for name in ("name", "rule_type", "rule", "time_zone", "catch_up")},
         "anchor": schedule.anchor and local_time.spell(schedule.anchor),

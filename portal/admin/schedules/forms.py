@@ -7,6 +7,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
+from flows.wording import plural
 from portal.admin.moment_field import MomentField
 from portal.admin.run_form.forms import INPUT, NOW, RunOptionsForm
 from runs.automation import schedule_checks, schedule_listings
@@ -51,7 +52,8 @@ class ScheduleOptionsForm(RunOptionsForm):
         for name in ("start", "scheduled_for", "retries"):
             self.fields.pop(name, None)
         self.fields["valid_until"].required = True
-        self.fields["valid_until"].help_text = f"At most {schedule_checks.LONGEST.days} days from now. Renew it before."
+        days = schedule_checks.longest(rules).days
+        self.fields["valid_until"].help_text = f"At most {plural(days, 'day')} from now. Renew it before."
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
@@ -66,7 +68,7 @@ class ScheduleOptionsForm(RunOptionsForm):
             self.add_error(field, forms.ValidationError(refusal.message, refusal.code))
         if values.get("valid_until"):
             try:
-                schedule_checks.require_end(values["valid_until"], timezone.now())
+                schedule_checks.require_end(values["valid_until"], timezone.now(), self.rules)
             except Refused as refusal:
                 self.add_error("valid_until", forms.ValidationError(refusal.message, refusal.code))
         return values

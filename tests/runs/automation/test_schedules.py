@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
@@ -16,7 +17,7 @@ from runs.actors import Actor
 from runs.audit import reconcile
 from runs.automation import schedule_clock, schedule_states, schedules
 from runs.governance import grants
-from runs.models import AuditEntry, ChangeRequest, Grant, Notification, RunRequest, Schedule, Verb
+from runs.models import AuditEntry, ChangeRequest, Grant, Notification, Policy, RunRequest, Schedule, Verb
 from runs.models.request import State as RunState
 from tests.background import notices
 from tests.cast import by, key, person
@@ -121,10 +122,19 @@ def test_what_is_not_complete_is_refused(
     assert last_entry("request.submit").outcome == AuditEntry.Outcome.REFUSED
 
 
+def test_a_policy_limits_how_long_a_schedule_lasts(prod_deployment: Deployment, owner: User) -> None:
+    Policy.objects.create(name="short", environment=prod_deployment.environment, schedule_days=30)
+    with refused("schedule.end") as caught:
+        schedule_of(prod_deployment, owner, valid_until=timezone.now() + timedelta(days=31))
+    assert caught.value.data["days"] == 30
+    assert schedule_of(prod_deployment, owner, valid_until=timezone.now() + timedelta(days=29))
+
+
 def test_the_same_form_twice_is_one_schedule(prod_deployment: Deployment, owner: User) -> None:
-    once = {"submission_key": key(), "valid_until": timezone.now() + timedelta(days=5)}
+    once = {"submission_key": key(), "valid_until": timezone.now() + timedelta(days=5), "anchor": None}
     first, second = (schedule_of(prod_deployment, owner, **once) for _ in range(2))
     assert first == second
+    assert first.anchor == datetime(2020, 1, 1, tzinfo=ZoneInfo("Europe/Berlin"))
     with refused("submission.reused"):
         schedule_of(prod_deployment, owner, **once, rule="2h")
 
@@ -322,10 +332,15 @@ def test_its_owner_is_reminded_once_and_then_it_ends(
     assert ChangeRequest.objects.get(pk=found.change_id).state == ChangeRequest.State.CLOSED
 
 
-def test_a_withdrawn_request_ends_an_active_schedule(active: Schedule, owner: User) -> None:
-    changes.withdraw(ChangeRequest.objects.get(pk=active.change_id), by=by(owner))
-    schedule_clock.inspect()
-    assert again(active).state == State.ENDED
+def test_the_request_of_an_active_schedule_is_not_withdrawn_by_a_run_of_it(
+    active: Schedule, owner: User, later: Later
+) -> None:
+    """Its runs share one change request: who cancels one of them must not end all."""
+    later(timedelta(hours=1))
+    schedule_clock.tick()
+    with refused("schedule.withdraw"):
+        changes.withdraw(RunRequest.objects.get().change, by=by(owner))
+    assert again(active).state == State.ACTIVE
 
 
 def test_a_run_is_started_as_any_other(active: Schedule, prod_fake: FakePrefect, later: Later) -> None:

@@ -30,6 +30,7 @@ TYPED: dict[str, Any] = {
     "needs_reason": "on",
     "approval_minutes": "",
     "token_days": "",
+    "schedule_days": "",
     "stages-1-needed": "2",
     "stages-1-group": "Approver",
     "stages-2-needed": "",
@@ -98,6 +99,7 @@ def test_an_administrator_adds_changes_and_deletes_one(admin_user: User, prod: E
         ({"ticket_pattern": "^OPS-[0-9]+$", "sample": "ops 12"}, ("sample", "pattern")),
         ({"risk": "huge"}, ("risk", "invalid_choice")),
         ({"token_days": "0"}, ("token_days", "min_value")),
+        ({"schedule_days": "367"}, ("schedule_days", "max_value")),
         ({"token_days": "366"}, ("token_days", "max_value")),
     ],
 )

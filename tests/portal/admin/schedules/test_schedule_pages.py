@@ -16,14 +16,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs import changes
+from runs import changes, requests
 from runs.actors import Actor
 from runs.automation import schedule_clock
 from runs.governance import grants
 from runs.models import ChangeRequest, Schedule
 from tests.cast import by, person
 from tests.made_schedules import let_schedule, schedule_of
-from tests.portal.page_elements import attributes, message_codes
+from tests.portal.page_elements import attributes, has_button, message_codes
 from tests.portal.query_counts import count
 
 pytestmark = pytest.mark.django_db
@@ -213,6 +213,20 @@ def test_its_buttons_pause_resume_and_end_it(client: Client, active: Schedule) -
         assert active.state == state
     answer = client.post(reverse("admin:runs_schedule_end", args=[active.pk]), {"reason": "r"}, follow=True)
     assert message_codes(answer)[-1] == "schedule.ended"
+
+
+def test_a_run_of_it_has_a_page_without_buttons_about_all_of_them(client: Client, active: Schedule) -> None:
+    due = active.next_due
+    assert due
+    run_request = requests.add_occurrence(active.spec, due.isoformat(), scheduled_for=due)
+    changes.advance(active.change)
+    url = reverse("admin:runs_runrequest_change", args=[run_request.pk])
+    page = client.get(url).content.decode()
+    assert not any(has_button(page, key) for key in ("withdraw", "approve", "reject"))
+    assert reverse("admin:runs_changerequest_change", args=[active.change_id]) in page
+    assert url in client.get(page_of(active)).content.decode()
+    # It is one of those that are filtered and listed like any other.
+    assert url in client.get(reverse("admin:runs_runrequest_changelist")).content.decode()
 
 
 def test_an_approver_sees_what_would_start_when(
