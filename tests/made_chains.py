@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -17,7 +17,7 @@ from runs.models import Chain, ChangeRequest, QueuedTask, RunRequest
 from tests.cast import SCHEMA, by
 from tests.fakes.prefect import FakePrefect
 
-ACTS = {
+ACTS: dict[str, Callable[..., None]] = {
     "runs.tasks.launch": tasks.launch,
     "runs.tasks.advance_chain": tasks.advance_chain,
     "runs.tasks.advance_changes": tasks.advance_changes,

@@ -80,6 +80,8 @@ class ChainProgress:
 def read_progress(change: ChangeRequest) -> ChainProgress:
     """Read a run of a chain; raises `ChainRun.DoesNotExist` for another change request."""
     chain_run = ChainRun.objects.select_related("version__chain__environment").get(change=change)
+    # Both ways, so that what asks about a gate does not read it again.
+    chain_run.change = change
     definition = chain_definition.read(chain_run.version.definition)
     specs = dict(
         zip(
@@ -90,7 +92,9 @@ def read_progress(change: ChangeRequest) -> ChainProgress:
     )
     keys = {spec.pk: key for key, spec in specs.items()}
     latest: dict[str, RunRequest] = {}
-    found = change.run_requests.select_related("run", "environment", "deployment__environment")
+    found = change.run_requests.select_related("run", "environment", "deployment__environment").prefetch_related(
+        "step_decisions"
+    )
     for run_request in sorted(found, key=attempt_of):
         key = keys[run_request.spec_id]
         run_request.spec, run_request.change = specs[key], change

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runs.audit import signatures
 from runs.errors import Refused
-from runs.models import ChainRun, ChangeRequest, RunRequest, StepDecision
+from runs.models import ChainRun, ChangeRequest, RunRequest
 from runs.requests.frozen_values import chain_run_of
 
 AT_GATE = "It waits at its gate: a person must let it start."
@@ -18,7 +18,7 @@ def why_gated(run_request: RunRequest) -> str:
     """
     if run_request.change.kind != ChangeRequest.Kind.CHAIN or is_let_go(run_request):
         return ""
-    chain_run = chain_run_of(run_request.change)
+    chain_run: ChainRun | None = getattr(run_request.change, "chain_run", None)
     if chain_run is None:
         return "The version of the chain is missing. Find out who changed the database."
     if attempt_of(run_request) == 1:
@@ -39,10 +39,10 @@ def attempt_of(run_request: RunRequest) -> int:
 
 def is_let_go(run_request: RunRequest) -> bool:
     """Return whether a person let exactly this attempt, with its values, start."""
-    decisions = StepDecision.objects.filter(run_request=run_request, is_allowed=True)
-    for each in decisions:
+    # All of them, not a filter: a page prefetches those of every step.
+    for each in run_request.step_decisions.all():
         each.run_request = run_request
-        if signatures.is_signed(each):
+        if each.is_allowed and signatures.is_signed(each):
             return True
     return False
 

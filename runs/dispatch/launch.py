@@ -204,7 +204,8 @@ def start_time(run_request: RunRequest) -> tuple[datetime, str] | None:
     now = timezone.now()
     # Read with the row that was locked: what was paused before is not sent.
     if run_request.change.is_held_back:
-        return now + RECHECK_AFTER, f"The backfill is {run_request.change.get_progress_display().lower()}."
+        kind = run_request.change.get_kind_display().lower()
+        return now + RECHECK_AFTER, f"The {kind} is {run_request.change.get_progress_display().lower()}."
     planned = run_request.scheduled_for
     if planned and planned - AHEAD > now:
         return (

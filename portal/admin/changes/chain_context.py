@@ -66,6 +66,7 @@ def context(change: ChangeRequest, by: Actor, permissions: Permissions, *, may_d
     }
     shown = badge(change, progress)
     chain, version = progress.chain_run.version.chain, progress.chain_run.version
+    steps = progress.definition.steps
     return {
         "chain_run": progress.chain_run,
         "chain": chain,
@@ -74,9 +75,7 @@ def context(change: ChangeRequest, by: Actor, permissions: Permissions, *, may_d
         "tone": shown.state_colour,
         "freshness": freshness.freshness_of([chain.environment], "runs"),
         "graph": chain_labels.graph(f"Steps of {chain.name}", progress.definition, badges, links(progress)),
-        "rows": [
-            row(progress, step, badges[step.key], by, permissions, sees=sees) for step in progress.definition.steps
-        ],
+        "rows": [row(progress, step, badges[step.key], by, permissions, sees=sees) for step in steps],
         "sees_inputs": sees,
         "inputs": [(name, json_text(value)) for name, value in progress.chain_run.inputs.items()] if sees else [],
         "done": sum(outcome == Outcome.COMPLETED for outcome in progress.outcomes.values()),

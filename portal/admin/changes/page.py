@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db.models import prefetch_related_objects
 from django.http import QueryDict
 from django.utils.text import capfirst
 
@@ -57,6 +58,8 @@ RETRY_MEANINGS: dict[str, str] = {
 
 def context(change: ChangeRequest, by: Actor, permissions: Permissions, query: QueryDict) -> dict[str, Any]:
     """Build the template context; select the rule change and the environment with `change`."""
+    # Stages, buttons and activity all ask for them.
+    prefetch_related_objects([change], "approvals")
     approve = can_approve(change, by)
     details: dict[str, Callable[[], dict[str, Any]]] = {
         ChangeRequest.Kind.RULES: lambda: rules_context(change),

@@ -116,7 +116,8 @@ def test_fifty_steps_run_once_each_through_kills(dev: Environment, fake: FakePre
 
     for _ in range(3 * STEPS // WIDTH):
         go_on()
-        running = list(change.run_requests.filter(state=State.LAUNCHED).values_list("flow_run_id", flat=True))
+        launched = change.run_requests.filter(state=State.LAUNCHED).values_list("flow_run_id", flat=True)
+        running = [pk for pk in launched if pk]
         if not running:
             break
         for flow_run_id in running:
