@@ -17,6 +17,7 @@ from runs.governance.loosening import is_guarded
 from runs.models import Action, ChangeRequest, Verb
 from runs.models.action import LIMITS, PAUSES, Capacity, State
 
+STRATEGY, STANDARD = "collision_strategy", "ENQUEUE"
 DONE = "Change of the limit requested. It takes effect in a few seconds."
 # kind of action of which the last one is shown while it is not done
 FAMILIES = (PAUSES, LIMITS)
@@ -71,11 +72,15 @@ def change_limits(request: HttpRequest, target: Capacity) -> None:
 def read(request: HttpRequest, target: Capacity) -> dict[str, Any]:
     """Return the limits of the form; what it does not have stays as it is."""
     _, _, names = limits.SUBJECTS[type(target)]
-    return {name: value_of(name, request.POST[name].strip()) for name in names if name in request.POST}
+    found = {name: value_of(name, request.POST[name].strip()) for name in names if name in request.POST}
+    # A list always sends one of its options: Prefect's own where none was ever set is no change.
+    if not getattr(target, STRATEGY, STANDARD) and found.get(STRATEGY) == STANDARD:
+        del found[STRATEGY]
+    return found
 
 
 def value_of(name: str, text: str) -> int | str | None:
-    if name == "collision_strategy":
+    if name == STRATEGY:
         return text
     if not text:
         return None

@@ -203,8 +203,13 @@ def test_a_queue_of_another_pool_is_not_found(pool: WorkPool, manager: User, log
 def test_the_page_of_a_deployment_changes_its_limit(deployment: Deployment, manager: User, login: Login) -> None:
     client = login(manager)
     url = reverse("admin:flows_deployment_limits", args=[deployment.pk])
+    blank = client.post(url, {"concurrency_limit": "", "collision_strategy": "ENQUEUE"}, follow=True)
+    assert message_codes(blank) == ["target.unchanged"]
     answer = client.post(url, {"concurrency_limit": "2", "collision_strategy": "CANCEL_NEW"}, follow=True)
     assert message_codes(answer) == ["success"]
     tasks.carry_out(Action.objects.get().pk)
     deployment.refresh_from_db()
+    # Sent as it is shown, nothing changes.
+    answer = client.post(url, {"concurrency_limit": "2", "collision_strategy": "CANCEL_NEW"}, follow=True)
+    assert message_codes(answer) == ["target.unchanged"]
     assert (deployment.concurrency_limit, deployment.collision_strategy) == (2, "CANCEL_NEW")
