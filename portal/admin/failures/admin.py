@@ -33,7 +33,7 @@ from runs.models import FailureGroup, Verb
 @admin.register(FailureGroup)
 class FailureGroupAdmin(RestrictedAdmin):
     deployment_lookup = "access_deployment__"
-    list_display = ["failure", "state", "where", "owner_shown", "failures_shown", "first", "last"]
+    list_display = ["failure", "state_shown", "where", "owner_shown", "failures_shown", "first", "last"]
     list_filter = [EnvironmentFilter, FailureStateFilter, FailedDeploymentFilter, OwnerFilter, SeenFilter]
     search_fields = ["what"]
     search_help_text = "Deployment, exception or message"
@@ -86,8 +86,9 @@ class FailureGroupAdmin(RestrictedAdmin):
         below = " · ".join(part for part in (group.what if reason else "", task) if part)
         return format_html('<span class="portal-name">{}<small>{}</small></span>', reason or group.what, below)
 
+    # Not “state”, which Django would take for the column: a mute that is over is shown as known.
     @admin.display(description="state")
-    def state(self, group: FailureGroup) -> str:
+    def state_shown(self, group: FailureGroup) -> str:
         return render_to_string("portal/_state.html", {"row": group})
 
     @admin.display(description="environment")

@@ -95,6 +95,15 @@ def test_the_list_has_visible_groups_and_filters_them(
         assert listed(client, **query) == found, query
 
 
+def test_the_list_shows_the_state_as_a_badge_and_a_mute_that_is_over_as_known(
+    group: FailureGroup, viewer: User, login: Login
+) -> None:
+    FailureGroup.objects.update(state="muted", muted_until=timezone.now() - timedelta(minutes=1))
+    page = login(viewer).get(LIST).content.decode()
+    assert 'title="Known"' in page
+    assert 'title="Muted"' not in page
+
+
 def test_readers_without_logs_neither_see_nor_search_nor_download_messages(
     group: FailureGroup, blind: User, viewer: User, login: Login
 ) -> None:
