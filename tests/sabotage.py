@@ -105,15 +105,15 @@ SABOTAGES = (
     # Failures
     Sabotage(
         "anyone who sees a failure can mute and resolve it",
-        ("tests/runs/failures/test_services.py::test_without_the_permission_to_cancel_each_act_is_refused",),
-        "runs/failures/services.py",
+        ("tests/runs/failures/test_triage.py::test_without_the_permission_to_cancel_each_act_is_refused",),
+        "runs/failures/triage.py",
         "        Permissions.of(by).require(ACTS, target_of(locked))",
         "        Permissions.of(by).decide(ACTS, target_of(locked))",
     ),
     Sabotage(
         "the search of failures tells of messages that the reader may not view",
         (
-            "tests/runs/failures/test_services.py"
+            "tests/runs/failures/test_triage.py"
             "::test_the_list_has_the_groups_of_visible_deployments_and_searches_only_readable_messages",
         ),
         "runs/failures/failure_listings.py",

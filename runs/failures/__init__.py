@@ -3,7 +3,7 @@
 from runs.failures.failure_listings import FAILURES, in_shown_states, search_messages
 from runs.failures.group_retries import MOST_AT_ONCE, Retried, retry_runs, retryable_runs
 from runs.failures.grouping import group_due, has_due, note
-from runs.failures.services import (
+from runs.failures.triage import (
     ACTS,
     LEGAL_FROM,
     LONGEST_TEXT,

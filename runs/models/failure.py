@@ -18,7 +18,7 @@ from runs.models.run import Run
 class FailureGroup(models.Model):
     """Failures with one fingerprint: deployment, task, exception and message without what varies in it.
 
-    `runs.failures.grouping` inserts and counts, `runs.failures.services` moves the state; no other code writes it. The
+    `runs.failures.grouping` inserts and counts, `runs.failures.triage` moves the state; no other code writes it. The
     group outlives its runs: its counts and its last message stay.
     """
 
