@@ -37,9 +37,7 @@ BACKSTAGE = (
     *("runs.dispatch", "runs.mirror", "runs.tasks", "flows.tasks"),
 )
 # The file names that recur in the folders of subjects; every other name exists once.
-RECURRING = frozenset(
-    {"__init__", "actions", "admin", "apps", "events", "filters", "forms", "page", "queries", "services", "sync"}
-)
+RECURRING = frozenset({"__init__", "actions", "admin", "apps", "events", "filters", "forms", "page", "queries", "sync"})
 FOLK_NAMES = frozenset({"utils.py", "helpers.py", "misc.py", "common.py", "signals.py", "registry.py"})
 
 
