@@ -24,6 +24,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.pause_frozen_schedules": MINUTE,
     "runs.tasks.expire": MINUTE,
     "runs.tasks.check_schedules": MINUTE,
+    "runs.tasks.evaluate_levels": MINUTE,
     "runs.tasks.report_outside_changes": MINUTE,
     "runs.tasks.maintain_audit": timedelta(hours=1),
     "runs.tasks.sweep_all": timedelta(hours=1),

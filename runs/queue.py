@@ -50,6 +50,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.deliver_events": Priority.NOTIFY,
     "runs.tasks.fire_rules": Priority.NOTIFY,
     "runs.tasks.group_failures": Priority.NOTIFY,
+    "runs.tasks.evaluate_levels": Priority.NOTIFY,
     "runs.tasks.send_notification": Priority.NOTIFY,
     "runs.tasks.send_reset_link": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,

@@ -14,7 +14,7 @@ from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
 from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
-from runs import changes, consumers, definitions, dispatch, failures, mirror, notifications, queue, sweeps
+from runs import changes, consumers, definitions, dispatch, failures, levels, mirror, notifications, queue, sweeps
 from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock
 from runs.errors import Refused
@@ -62,6 +62,10 @@ def group_failures() -> None:
     """Group the failures whose details are known; the rest in a further task, so that others are not held up."""
     if failures.group_due():
         queue.enqueue("runs.tasks.group_failures")
+
+
+def evaluate_levels() -> None:
+    levels.evaluate()
 
 
 def send_notification(pk: int) -> None:

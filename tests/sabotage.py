@@ -102,6 +102,21 @@ SABOTAGES = (
         "if not action.sent_at and (moved := differing(target, action.before)):",
         "if not action and (moved := differing(target, action.before)):",
     ),
+    # Service levels
+    Sabotage(
+        "old readings breach service levels",
+        ("tests/runs/levels/test_evaluation.py::test_old_readings_breach_and_clear_nothing",),
+        "runs/levels/evaluation.py",
+        " AND health.runs_synced_at >= %(fresh)s",
+        "",
+    ),
+    Sabotage(
+        "anyone can create a service level",
+        ("tests/runs/levels/test_evaluation.py::test_it_needs_the_permission_to_manage_what_it_is_about",),
+        "runs/levels/level_changes.py",
+        "        Permissions.of(by).require(Verb.MANAGE, target)",
+        "        Permissions.of(by).decide(Verb.MANAGE, target)",
+    ),
     # Failures
     Sabotage(
         "anyone who sees a failure can mute and resolve it",

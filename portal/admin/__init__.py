@@ -17,6 +17,7 @@ from portal.admin.failures import admin as failure_admin
 from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
 from portal.admin.job_trusts import admin as job_trust_admin
+from portal.admin.levels import admin as level_admin
 from portal.admin.notifications import admin as notification_admin
 from portal.admin.presets import admin as preset_admin
 from portal.admin.requests import admin as request_admin
@@ -41,6 +42,7 @@ __all__ = [
     "failure_admin",
     "hook_admin",
     "job_trust_admin",
+    "level_admin",
     "notification_admin",
     "people",
     "policy_admin",

@@ -37,6 +37,7 @@ SUBJECTS = {
     "agent": "runs.Agent",
     "preset": "runs.Preset",
     "failuregroup": "runs.FailureGroup",
+    "servicelevel": "runs.ServiceLevel",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")

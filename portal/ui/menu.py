@@ -46,6 +46,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Schedules", "event_repeat", "runs.schedule"),
         Entry("Runs", "play_circle", "runs.run"),
         Entry("Failures", "error", "runs.failuregroup"),
+        Entry("Service levels", "speed", "runs.servicelevel"),
         Entry("Artifacts", "analytics", "runs.artifact"),
         Entry("Event rules", "bolt", "runs.eventrule"),
         Entry("Rule log", "receipt_long", "runs.rulefiring"),

@@ -36,6 +36,7 @@ TOPICS = [
     ("waiting", "A request needs my approval"),
     ("answered", "My request was approved or rejected"),
     ("failure", "A new failure, or one that came back after it was resolved"),
+    ("level", "A service level is breached"),
     ("stalled", "A run stalled, or was deleted in Prefect"),
     ("stopped", "A backfill stopped at a failure"),
     ("definition", "A deployment changed after approval"),
@@ -2829,6 +2830,81 @@ class Migration(migrations.Migration):
                         condition=models.Q(("gone_at", None)),
                         fields=("environment", "kind", "identity"),
                         name="unique_open_bypass",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ServiceLevel",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="Blank: all deployments.", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                ("tag", models.CharField(blank=True, help_text="Blank: with any tags.", max_length=300)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("late", "Starts late"),
+                            ("long", "Runs too long"),
+                            ("unusual", "Runs longer than usual"),
+                            ("silent", "Did not complete"),
+                            ("failing", "Fails too often"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "threshold",
+                    models.FloatField(help_text="In the unit of its kind: minutes, times, hours or percent."),
+                ),
+                (
+                    "days",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Of which runs the share is taken; 0 for other kinds."
+                    ),
+                ),
+                ("runbook", models.URLField(blank=True, max_length=500)),
+                ("created_at", models.DateTimeField(db_default=Now(), verbose_name="created")),
+                ("created_by_name", models.CharField(max_length=200)),
+                ("removed_at", models.DateTimeField(null=True, verbose_name="removed")),
+                ("removed_by_name", models.CharField(blank=True, max_length=200)),
+                ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="service_levels")),
+                ("owner", models.ForeignKey(USER, models.SET_NULL, null=True, related_name="service_levels")),
+            ],
+            options={
+                "verbose_name": "service level",
+                "ordering": ["-created_at", "-pk"],
+                "default_permissions": ["view"],
+            },
+        ),
+        migrations.CreateModel(
+            name="Breach",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("value", models.FloatField(help_text="When it was opened, in the unit of the threshold.")),
+                ("opened_at", models.DateTimeField(verbose_name="opened")),
+                ("cleared_at", models.DateTimeField(null=True, verbose_name="cleared")),
+                (
+                    "deployment",
+                    models.ForeignKey("flows.deployment", models.PROTECT, db_index=False, related_name="breaches"),
+                ),
+                ("level", models.ForeignKey("runs.servicelevel", models.PROTECT, related_name="breaches")),
+            ],
+            options={
+                "verbose_name_plural": "breaches",
+                "ordering": ["-opened_at", "-pk"],
+                "default_permissions": (),
+                "indexes": [models.Index(fields=["deployment", "-opened_at"], name="breaches_by_deployment")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("cleared_at", None)),
+                        fields=("level", "deployment"),
+                        name="unique_open_breach",
                     )
                 ],
             },

@@ -26,6 +26,7 @@ from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
 from runs.models.run_count import RunCount
 from runs.models.run_spec import RunSpec
 from runs.models.schedule import Schedule
+from runs.models.service_level import Breach, ServiceLevel
 from runs.models.sweep import Sweep
 from runs.models.token import ServiceAccount, Token, TokenScope
 from runs.models.version import RowVersion
@@ -39,6 +40,7 @@ __all__ = [
     "Artifact",
     "AuditCheckpoint",
     "AuditEntry",
+    "Breach",
     "BreakGlass",
     "Bypass",
     "Chain",
@@ -84,6 +86,7 @@ __all__ = [
     "Scope",
     "Selector",
     "ServiceAccount",
+    "ServiceLevel",
     "Stall",
     "StateChange",
     "StepDecision",

@@ -43,6 +43,8 @@ VERBS: dict[str, str] = {
     "failure.mute": "Muted a failure",
     "failure.resolve": "Resolved a failure",
     "failure.note": "Added a note to a failure",
+    "level.create": "Added a service level",
+    "level.remove": "Removed a service level",
     "run.appeared": "Started outside the portal",
     "run.postponed": "Postponed a run to its window",
     "run.skipped": "Skipped a run outside its window",

@@ -26,6 +26,8 @@ class RunEvent(models.Model):
         EVENT_POSTED = "event posted"
         FAILURE_APPEARED = "failure appeared"
         FAILURE_REGRESSED = "failure regressed"
+        LEVEL_BREACHED = "level breached"
+        LEVEL_CLEARED = "level cleared"
         REQUEST_WAITING = "request waiting"
         REQUEST_APPROVED = "request approved"
         REQUEST_REJECTED = "request rejected"

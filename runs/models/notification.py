@@ -15,6 +15,7 @@ class Topic(models.TextChoices):
     WAITING = "waiting", "A request needs my approval"
     ANSWERED = "answered", "My request was approved or rejected"
     FAILURE = "failure", "A new failure, or one that came back after it was resolved"
+    LEVEL = "level", "A service level is breached"
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
     # Requester and approvers receive it without a subscription.
     STOPPED = "stopped", "A backfill stopped at a failure"

@@ -14,7 +14,19 @@ from flows.models import Environment
 from flows.wording import plural
 from runs import failures, requests
 from runs.access.decisions import Permissions, Target
-from runs.models import ChangeRequest, FailureGroup, Run, RunEvent, RunRequest, RunSpec, Schedule, Stall, Verb
+from runs.models import (
+    Breach,
+    ChangeRequest,
+    FailureGroup,
+    Run,
+    RunEvent,
+    RunRequest,
+    RunSpec,
+    Schedule,
+    ServiceLevel,
+    Stall,
+    Verb,
+)
 from runs.models.notification import Topic
 from runs.notifications.services import Message, notify, notify_concerned, notify_each, notify_overseers, notify_person
 
@@ -259,6 +271,30 @@ def notify_of_failure(event: RunEvent) -> None:
     notify_each(Topic.FAILURE, group.environment, message)
 
 
+def notify_of_breaches(event: RunEvent) -> None:
+    """Queue one message about a breached level to each subscriber who can see one of the deployments."""
+    level = ServiceLevel.objects.select_related("environment").filter(pk=event.data["level"]).first()
+    rows = Breach.objects.select_related("deployment__environment").filter(pk__in=event.data["breaches"])
+    # What decides about a deployment is small; its schema is not.
+    rows = rows.defer("deployment__parameter_schema", "deployment__definition")
+    breaches = list(rows.order_by("deployment__full_name", "pk"))
+    if level is None:
+        return
+
+    def message(person: User) -> Message | None:
+        permissions = Permissions.of_person(person)
+        theirs = [each for each in breaches if permissions.decide(Verb.SEE, each.deployment)]
+        if not theirs:
+            return None
+        lines = [f"- {each.deployment}" for each in theirs]
+        more = len(lines) - MOST_NAMED
+        text = [f"{level.sentence}:", *lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
+        text += ["", f"Runbook: {level.runbook}"] if level.runbook else []
+        return Message(f"Service level breached in {level.environment}: {level.sentence}", "\n".join(text), level)
+
+    notify_each(Topic.LEVEL, level.environment, message)
+
+
 def is_for(run: Run, person: User, permissions: Permissions) -> bool:
     """Return whether the person requested the run, or can cancel it."""
     run_request = getattr(run, "run_request", None)
@@ -369,6 +405,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.RUNS_STALLED: notify_of_stalls,
     Kind.FAILURE_APPEARED: notify_of_failure,
     Kind.FAILURE_REGRESSED: notify_of_failure,
+    Kind.LEVEL_BREACHED: notify_of_breaches,
     Kind.FREEZE_STARTED: notify_of_freeze,
     Kind.FREEZE_ENDED: notify_of_freeze,
     Kind.RULES_LOOSENED: notify_of_loosening,

@@ -37,6 +37,7 @@ from runs.models import (
     RunRequest,
     Schedule,
     ServiceAccount,
+    ServiceLevel,
     Token,
     Window,
 )
@@ -92,6 +93,7 @@ class Site:
     chain: Chain
     # A run of it: its first step has failed, its second waits at its gate.
     chain_run: ChangeRequest
+    level: ServiceLevel
 
     @property
     def slug(self) -> str:
@@ -310,6 +312,8 @@ def create_token(visitor: Visitor, site: Site) -> Any:
     }
     return visitor.client.post(reverse("admin:runs_token_new"), typed)
 
+
+LEVEL = {"environment": lambda site: site.environment.pk, "kind": "late", "threshold": "7"}
 
 HOOK = {
     "name": "weekly orders",

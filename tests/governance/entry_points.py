@@ -15,6 +15,7 @@ from tests.governance.attempts import (
     ENVIRONMENT,
     GRANT,
     HOOK,
+    LEVEL,
     NAME,
     PASSWORD,
     PERSON,
@@ -101,6 +102,7 @@ SHUT = {
     *(f"admin/runs/schedule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/failuregroup/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/chain/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/servicelevel/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -127,6 +129,7 @@ DOWNLOADED = {
     "work pools": "flows_workpool",
     "failures": "runs_failuregroup",
     "ways past the portal": "runs_bypass",
+    "service levels": "runs_servicelevel",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
@@ -436,6 +439,12 @@ DOORS: dict[str, Door] = {
     ),
     "add a note to a failure, by page": Door(
         "admin/runs/failuregroup/<int:pk>/note/", press("runs_failuregroup_note", "failure", reason="r")
+    ),
+    "create a service level, by page": Door(
+        "admin/runs/servicelevel/new/", press("runs_servicelevel_new", newest="99999999", **LEVEL)
+    ),
+    "remove a service level, by page": Door(
+        "admin/runs/servicelevel/<int:pk>/remove/", press("runs_servicelevel_remove", "level", reason="r")
     ),
     "preview the portal as a person, by page": Door(
         "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")

@@ -20,7 +20,18 @@ from runs.actors import Actor
 from runs.automation import chain_steps, chains, schedule_clock, schedules
 from runs.changes import agent_stop
 from runs.governance import grants
-from runs.models import Action, Agent, AuditEntry, ChangeRequest, Policy, Run, Schedule, Verb, Window
+from runs.models import (
+    Action,
+    Agent,
+    AuditEntry,
+    ChangeRequest,
+    Policy,
+    Run,
+    Schedule,
+    ServiceLevel,
+    Verb,
+    Window,
+)
 from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
@@ -158,6 +169,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="mine"),
         shared_preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="shared", is_shared=True),
         failure=a_failure(deployment),
+        level=ServiceLevel.objects.create(environment=environment, kind="late", threshold=5, created_by_name="ada"),
     )
 
 
@@ -344,6 +356,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/preset": [there.shared_preset.pk],
         "runs/failuregroup": [there.failure.pk],
         "runs/chain": [there.chain.pk],
+        "runs/servicelevel": [there.level.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

@@ -22,7 +22,7 @@ from portal.admin.work_pools.page import workers
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, tables, times
 from portal.ui.text import json_text, unwrap
-from runs import statistics
+from runs import levels, statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions
 from runs.automation import schedule_listings
@@ -130,6 +130,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
             at=Min("expected_start_at")
         )["at"],
         "figures": figures(RunCount.objects.filter(visible, deployment__in=namesakes), runs),
+        "levels": levels.covering(deployment, namesakes),
         "who": access_summary(deployment),
         "portal_schedules": live_schedules(permissions, deployment),
         "requested": limit_form.open_requests(deployment),

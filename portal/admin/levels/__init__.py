@@ -1,0 +1,1 @@
+"""Service levels: their list, a new one, and the page of one."""
