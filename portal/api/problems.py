@@ -33,6 +33,7 @@ CONFLICTS = frozenset(
         *("idempotency.in_flight", "occurrence.closed", "override.not_waiting", "request.changed", "request.expired"),
         *(
             "failure.state",
+            "level.removed",
             "preset.taken",
             "retry.pending",
             "rules.moved",

@@ -38,6 +38,7 @@ from .client_errors import (
 )
 from .crm_deployments import CRMDeployments
 from .failure_answers import Failure, FailureDetail, RetriedRuns
+from .level_answers import Breach, ServiceLevel
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
@@ -48,6 +49,7 @@ __all__ = [
     "AuditEntry",
     "BackfillItem",
     "BackfillPlan",
+    "Breach",
     "Bypass",
     "CRMDeployments",
     "Chain",
@@ -84,6 +86,7 @@ __all__ = [
     "RunRequest",
     "Schedule",
     "ScheduleDetail",
+    "ServiceLevel",
     "Standing",
     "StillRunning",
     "TokenRejected",

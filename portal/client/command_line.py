@@ -37,6 +37,7 @@ from .command_parser import (
 )
 from .event_rule_commands import add_event_rules
 from .failure_commands import add_failures
+from .level_commands import add_levels
 from .login_commands import add_login
 from .pool_commands import add_pools
 from .portal_api import Portal
@@ -107,6 +108,7 @@ def build_parser() -> CommandParser:
         add_chains,
         add_event_rules,
         add_failures,
+        add_levels,
         add_schedules,
         add_rules,
     ):

@@ -34,6 +34,7 @@ from .client_errors import NotFound
 from .decoding import decode
 from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
+from .level_answers import Breach, ServiceLevel
 from .pool_answers import WorkPool, WorkPoolDetail
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
@@ -575,6 +576,26 @@ class Portal:
         """Retry the runs of a failure that are still failed, at most the newest `most`."""
         body = {"reason": reason, "ticket": ticket} | ({"most": most} if most else {})
         return self._post(RetriedRuns, path("failures", number, "retry"), body, key=key)
+
+    # Service levels ---------------------------------------------------------------------------------------------------
+
+    def service_levels(self, environment: str = "", **filters: Any) -> Iterator[ServiceLevel]:
+        """List service levels, newest first; `filters` are those of the API: kind, deployment, tag, active."""
+        return self._rows(ServiceLevel, "/service-levels", {"environment": environment, **filters})
+
+    def breaches(self, environment: str = "", **filters: Any) -> Iterator[Breach]:
+        """List breaches, newest first; `filters` are those of the API: deployment, level, open."""
+        return self._rows(Breach, "/breaches", {"environment": environment, **filters})
+
+    def add_service_level(
+        self, environment: str, kind: str, threshold: float, *, key: str = "", **parts: Any
+    ) -> ServiceLevel:
+        """Create a service level; `parts` are those of the API: deployment, tag, days, owner, runbook."""
+        body = {"environment": environment, "kind": kind, "threshold": threshold, **parts}
+        return self._post(ServiceLevel, "/service-levels", body, key=key)
+
+    def remove_service_level(self, number: int, reason: str = "") -> ServiceLevel:
+        return self._post(ServiceLevel, path("service-levels", number, "remove"), {"reason": reason})
 
     # Rules ------------------------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 from .answers import Chain, Deployment, Environment, InboxChange, Preset, Run, RunRequest
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
+from .level_answers import Breach, ServiceLevel
 from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
 from .schedule_answers import Schedule
@@ -166,6 +167,21 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("details", lambda row: row.detail),
         ("found", lambda row: row.found_at),
         ("gone", lambda row: row.gone_at),
+    ],
+    ServiceLevel: [
+        ("level", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("for", lambda row: row.deployment or (f"tag {row.tag}" if row.tag else "all")),
+        ("breached if", lambda row: row.sentence),
+        ("owner", lambda row: row.owner),
+    ],
+    Breach: [
+        ("level", lambda row: row.level),
+        ("environment", lambda row: row.environment),
+        ("deployment", lambda row: row.deployment),
+        ("breached", lambda row: row.sentence),
+        ("opened", lambda row: row.opened_at),
+        ("cleared", lambda row: row.cleared_at),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

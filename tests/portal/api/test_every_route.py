@@ -284,6 +284,18 @@ ROUTES = [
             ("notes", "add a note to a failure, by page", {"text": "r"}),
         )
     ),
+    Route(
+        "post",
+        "/service-levels",
+        "create a service level, by page",
+        post("/service-levels", lambda there: {"environment": there.slug, "kind": "late", "threshold": 7}),
+    ),
+    Route(
+        "post",
+        "/service-levels/{number}/remove",
+        "remove a service level, by page",
+        lambda caller, there: caller.post(f"/service-levels/{there.level.pk}/remove", {"reason": "r"}),
+    ),
     Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
     Route(
