@@ -390,3 +390,12 @@ def test_what_the_server_says_is_only_text(viewer: User, dev: Environment, login
         assert "<script>alert" not in page
         assert "<img src=x>" not in page
         assert "<b>3</b>" not in page
+
+
+def test_the_page_and_the_overview_say_how_far_a_first_reading_is(dev: Environment, viewer: User, login: Login) -> None:
+    now = timezone.now()
+    began = {"history_begun_at": now, "history_position": now - timedelta(days=6), "history_runs": 420_000}
+    Health.objects.create(server=dev.server, synced_for=dev, synced_at=now, checked_at=now, state="up", **began)
+    for address in (page_of(dev), reverse("admin:index")):
+        page = html.unescape(login(viewer).get(address).content.decode())
+        assert "20 % of the last 30 days, 420,000 runs" in page
