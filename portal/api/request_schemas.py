@@ -207,7 +207,7 @@ class InboxRow(ChangeRow):
 
 
 def planned(row: ChangeRequest) -> list[RunRequest]:
-    """Return a run of a schedule as it will be; whoever sees the change request of a schedule sees its deployment."""
+    """Return a run of a schedule as it will be. Who sees its change request sees its deployment."""
     if not row.is_schedule:
         return []
     schedule = row.schedule

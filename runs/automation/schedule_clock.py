@@ -86,7 +86,7 @@ def inspect_one(pk: int) -> None:
 def run_due(pk: int) -> None:
     """Request the runs of one schedule that are due, once, and move its next due time on."""
     with audit.act("schedule.miss", None, by=Actor.system()) as act:
-        # 1. Whoever has the lock does the work; what it did shows in the next due time.
+        # 1. The process that has the lock does the work; what it did shows in the next due time.
         schedule = schedule_states.lock(pk, skip_locked=True)
         now = timezone.now()
         if schedule is None or schedule.next_due is None or schedule.next_due > now + AHEAD:
