@@ -183,9 +183,17 @@ def test_a_run_keeps_the_version_it_was_requested_with(
     assert where(change) == {"ingest": "running", "train": "waiting"}
 
 
-def test_the_version_and_the_inputs_are_part_of_what_is_approved(prod_chain: Chain, requester: User) -> None:
-    first, second = (request_run(prod_chain, requester, month) for month in ("2026-09", "2026-10"))
-    assert first.digest != second.digest
+def test_the_version_and_the_inputs_are_part_of_what_is_approved(
+    prod_chain: Chain, prod: Environment, requester: User
+) -> None:
+    first = request_run(prod_chain, requester)
+    # The same runs with the same values, and a gate between them.
+    steps = [step("ingest"), step("train", "ingest", gate=True)]
+    chains.save(prod, prod_chain.name, {"steps": steps}, by=by(requester), chain=prod_chain)
+    second = request_run(prod_chain, requester)
+    runs = [list(each.specs.order_by("position").values_list("digest", flat=True)) for each in (first, second)]
+    assert runs[0] == runs[1]
+    assert first.contents != second.contents
     assert requests.is_intact(first)
     with pytest.raises(DatabaseError), transaction.atomic():
         type(first.chain_run).objects.update(inputs={})
