@@ -160,7 +160,7 @@ CODES: dict[str, str] = {
     "gate.closed": "A step of a chain waits for a person who did not let it go.",
     "gate.none": "The request does not wait for a decision at a gate.",
     "gate.reason_required": "Letting a step start that was not approved so needs a reason.",
-    "gate.unfit": "A step cannot start with its values, whoever lets it go.",
+    "gate.unfit": "A step cannot start with its values, even if a person lets it go.",
     "grant.beyond_own": "People can grant only what they have themselves, for no longer.",
     "grant.condition": "The condition on parameters is not a usable JSON Schema.",
     "grant.condition_unbound": "The condition cannot apply to a verb without parameters.",

@@ -67,7 +67,7 @@ def save(
         name, description = require_name(name), sanitize(description.strip())[:LONGEST_DESCRIPTION]
         if chain:
             chain = lock_chain(chain)
-            # Nobody replaces steps that they could not have defined.
+            # The steps that are replaced need the same permission as new ones.
             for step in current_steps(chain):
                 permissions.require(Verb.TRIGGER, step.deployment)
         found = chain_definition.read(definition)
