@@ -44,7 +44,13 @@ REENTER = (
     "The API address has changed. Enter the credential again: the stored one is used only for the previous address."
 )
 # Related rows that must be kept -> their name in the refusal to delete the environment.
-HISTORY = {"deployments": "deployments", "runs": "runs", "run_requests": "run requests", "grants": "grants"}
+HISTORY = {
+    "deployments": "deployments",
+    "runs": "runs",
+    "run_requests": "run requests",
+    "grants": "grants",
+    "bypasses": "ways past the portal",
+}
 
 
 def require_administrator(by: Actor) -> None:
