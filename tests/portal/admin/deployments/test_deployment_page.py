@@ -327,7 +327,7 @@ def test_a_pause_is_requested_with_its_reason_and_shown_as_pending(
     page = login(admin_user).post(url_of("pause", deployment), {"reason": "Month end"}, follow=True).content.decode()
     request = Action.objects.get()
     assert (request.reason, request.kind) == ("Month end", Kind.PAUSE)
-    assert f"pause-request-{request.pk}" in attributes(page, "data-key")
+    assert f"requested-{request.pk}" in attributes(page, "data-key")
     assert AuditEntry.objects.latest("sequence").verb == "deployment.pause"
 
 
