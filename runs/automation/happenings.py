@@ -31,6 +31,11 @@ TRIGGERS: dict[str, EventRule.Trigger] = {
 }
 # Levels of subflows that are followed up to the run of a request.
 MOST_LEVELS = 20
+# What decides about a run is small; these columns of its deployment are not.
+LARGE = [
+    f"access_deployment__{name}"
+    for name in ("parameter_schema", "parameter_defaults", "schedules", "job_variables", "definition")
+]
 # The tag of each run that the portal launches: `runs.dispatch.launch`.
 REQUEST_TAG = re.compile(r"portal-request:([0-9]{1,18})")
 
@@ -101,7 +106,7 @@ def runs_of(wanted: set[int]) -> dict[int, Run]:
         wanted = wanted - found.keys()
         if not wanted:
             break
-        rows = Run.objects.select_related("environment", "deployment", "access_deployment__environment")
+        rows = Run.objects.select_related("environment", "access_deployment__environment").defer(*LARGE)
         found |= rows.in_bulk(wanted)
         wanted = {parent for pk in wanted if pk in found and (parent := found[pk].parent_id)}
     return found
