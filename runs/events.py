@@ -157,7 +157,8 @@ def consume(name: str, consumer: Consumer) -> bool:
     batch = list(news.filter(consumer.only, kind__in=consumer.kinds).order_by("position")[:HANDLED_AT_ONCE])
     failed = {each.event_id: each for each in FailedEvent.objects.filter(consumer=name, is_set_aside=False)}
     # 2. In order: an event that fails is tried again before those after it are handled.
-    is_done = consumer.handle_together is not None and not failed and attempt_together(consumer.handle_together, batch)
+    together = consumer.handle_together if batch and not failed else None
+    is_done = together is not None and attempt_together(together, batch)
     for event in batch if not is_done else ():
         earlier = failed.get(event.pk)
         if earlier and earlier.tried_at + RETRY_AFTER > timezone.now():
