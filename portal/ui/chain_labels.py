@@ -11,7 +11,7 @@ from portal.ui.step_graph import Arrow, Box, step_graph
 from portal.ui.text import deployment_name, json_text
 from runs.automation.chain_definition import Definition, Step
 from runs.automation.chain_graph import Edge, Outcome, When, layers
-from runs.models import Chain, ChangeRequest, RunRequest
+from runs.models import Chain, RunRequest
 from runs.models.request import State
 
 # Outcome of a step that has no attempt -> its label and colour.
@@ -27,13 +27,6 @@ LONGEST_MEMBER = 60
 
 def state_badge(chain: Chain) -> Badge:
     return Badge("Enabled", "green") if chain.is_enabled else Badge("Disabled", "grey")
-
-
-def run_badge(change: ChangeRequest) -> Badge:
-    """Return the state of a run as far as its change request says it."""
-    if change.state != ChangeRequest.State.APPROVED:
-        return Badge(change.state_label, change.state_colour)
-    return Badge("Stopped", "red") if change.is_held_back else Badge("Running", "blue")
 
 
 def step_badge(outcome: str, run_request: RunRequest | None, *, is_over: bool) -> Badge:

@@ -234,7 +234,9 @@ def end(progress: ChainProgress) -> list[audit.Act]:
         message = f"{change.message} It was not resumed in {RESUMABLE.days} days."
     else:
         return stop_at(progress, failed)
-    move_change(change, to=ChangeState.CLOSED, message=message, progress=Progress.RUNNING)
+    # What stopped it stays known: `runs.phases` says that it failed.
+    ended = Progress.STOPPED if failed else Progress.RUNNING
+    move_change(change, to=ChangeState.CLOSED, message=message, progress=ended)
     return [audit.Act("chain.close", change, progress.by, after={"outcomes": dict(progress.outcomes)})]
 
 

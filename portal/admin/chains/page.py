@@ -14,12 +14,12 @@ from flows import parameters as schemas
 from flows.models import Deployment
 from portal.auth.request_user import permissions_of
 from portal.ui import chain_labels, step_graph
-from portal.ui.rule_labels import Badge
 from portal.ui.text import json_text
 from runs.access.decisions import Permissions
 from runs.automation import chain_definition, chains
 from runs.automation.chain_definition import Definition, Step
 from runs.models import Chain, ChainStep, ChangeRequest, Verb
+from runs.phases import Phase, phase_of, with_phases
 
 VERSIONS, RUNS = 20, 10
 
@@ -42,7 +42,7 @@ class RunRow:
     change: ChangeRequest
     version: int
     inputs: str
-    badge: Badge
+    badge: Phase
 
 
 def context(request: HttpRequest, chain: Chain) -> dict[str, Any]:
@@ -113,13 +113,13 @@ def public(deployment: Deployment) -> list[str]:
 
 def runs_of(chain: Chain, permissions: Permissions) -> list[RunRow]:
     """Return the last runs of the chain that the reader sees."""
-    found = chains.runs_of(chain, permissions)[:RUNS]
+    found = with_phases(chains.runs_of(chain, permissions))[:RUNS]
     return [run_row(change, permissions) for change in found]
 
 
 def run_row(change: ChangeRequest, permissions: Permissions) -> RunRow:
     number, inputs = change.chain_run.version.number, inputs_text(change, permissions)
-    return RunRow(change, number, inputs, chain_labels.run_badge(change))
+    return RunRow(change, number, inputs, phase_of(change))
 
 
 def inputs_text(change: ChangeRequest, permissions: Permissions) -> str:

@@ -22,9 +22,9 @@ from runs.automation.chain_definition import Step
 from runs.automation.chain_graph import Outcome
 from runs.automation.chain_steps import ChainProgress
 from runs.models import ChangeRequest, RunRequest, RunSpec, Verb
-from runs.models.request import State
+from runs.phases import phase_of
 
-Progress, ChangeState = ChangeRequest.Progress, ChangeRequest.State
+ChangeState = ChangeRequest.State
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def context(change: ChangeRequest, by: Actor, permissions: Permissions, *, may_d
         key: chain_labels.step_badge(outcome, progress.latest.get(key), is_over=is_over)
         for key, outcome in progress.outcomes.items()
     }
-    shown = badge(change, progress)
+    shown = phase_of(change, [each.state for each in progress.latest.values()])
     chain, version = progress.chain_run.version.chain, progress.chain_run.version
     steps = progress.definition.steps
     return {
@@ -88,18 +88,6 @@ def title_of(change: ChangeRequest) -> str:
     """Return the chain and where it runs; a list reads the name in its query."""
     name = getattr(change, "chain_name", None) or change.chain_run.version.chain.name
     return f"Chain {name} in {change.environment_name}"
-
-
-def badge(change: ChangeRequest, progress: ChainProgress) -> Badge:
-    if change.state == ChangeState.APPROVED:
-        if change.is_held_back:
-            return Badge(change.get_progress_display(), "red")
-        waits = any(each.state == State.HELD for each in progress.latest.values())
-        return Badge("Waits at a gate", "amber") if waits else Badge("Running", "blue")
-    if change.state == ChangeState.CLOSED:
-        failed = progress.failed
-        return Badge("Failed" if failed else "Completed", "red" if failed else "green")
-    return Badge(change.state_label, change.state_colour)
 
 
 def links(progress: ChainProgress) -> dict[str, str]:

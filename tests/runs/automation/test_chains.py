@@ -22,6 +22,7 @@ from runs.automation.chain_steps import read_progress
 from runs.governance import freezes, grants
 from runs.models import Action, AuditEntry, Chain, ChainVersion, ChangeRequest, RunRequest
 from runs.models.request import State
+from runs.phases import phase_of, with_phases
 from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.made_chains import deploy, end, go_on, latest, make, step, where
@@ -391,6 +392,45 @@ def test_a_gate_of_an_approved_chain_is_for_its_approvers(
     go_on()
     assert latest(change, "ingest").state == State.LAUNCHED
     assert reconcile() == ""
+
+
+# How far it is --------------------------------------------------------------------------------------------------------
+
+
+def phase(change: ChangeRequest) -> str:
+    """The word for its state, which a list reads in SQL."""
+    listed = with_phases(ChangeRequest.objects.filter(pk=change.pk)).get()
+    found = phase_of(ChangeRequest.objects.get(pk=change.pk))
+    assert found == phase_of(listed)
+    return found.key
+
+
+def test_one_word_says_how_far_a_run_is(deployed: Environment, requester: User, fake: FakePrefect) -> None:
+    chain = make(deployed, requester, step("ingest"), step("train", "ingest", gate=True), step("drift", "train"))
+    change = request_run(chain, requester)
+    assert phase(change) == "running"
+    end(change, "ingest", "COMPLETED", fake)
+    assert phase(change) == "gated"
+    changes.let_go(latest(change, "train"), by=by(requester))
+    go_on()
+    assert phase(change) == "running"
+    end(change, "train", "FAILED", fake)
+    assert phase(change) == "stopped"
+    chains.resume(change, by=by(requester))
+    go_on()
+    end(change, "train", "COMPLETED", fake)
+    end(change, "drift", "COMPLETED", fake)
+    assert phase(change) == "finished"
+
+
+def test_a_run_that_is_not_resumed_ends_as_failed(deployed: Environment, requester: User, fake: FakePrefect) -> None:
+    change = request_run(make(deployed, requester, step("ingest")), requester)
+    end(change, "ingest", "FAILED", fake)
+    assert phase(change) == "stopped"
+    ChangeRequest.objects.filter(pk=change.pk).update(progress_at=timezone.now() - timedelta(days=31))
+    chain_steps.advance(change.pk)
+    change.refresh_from_db()
+    assert (change.state, phase(change)) == (ChangeRequest.State.CLOSED, "failed")
 
 
 # Failures -------------------------------------------------------------------------------------------------------------
