@@ -145,7 +145,7 @@ SABOTAGES = (
     Sabotage(
         "a notification of a failure quotes the log to everyone",
         ("tests/runs/failures/test_failure_notices.py::test_who_cannot_view_logs_is_told_without_the_message",),
-        "runs/notifications/from_events.py",
+        "runs/notifications/run_notices.py",
         '        reason = group.title if failures.sees_message(permissions, group) else ""',
         "        reason = group.title",
     ),

@@ -1,0 +1,201 @@
+"""Messages about change requests: what waits, what was decided, what stopped, and schedules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.models import User
+
+from flows.models import Environment
+from flows.wording import plural
+from runs import requests
+from runs.access.decisions import Permissions
+from runs.models import ChangeRequest, RunEvent, Schedule, Verb
+from runs.models.notification import Topic
+from runs.notifications.event_subjects import can_see, change_of, request_of, specs_of
+from runs.notifications.services import notify, notify_concerned, notify_overseers, notify_person
+
+Kind = RunEvent.Kind
+
+
+def notify_approvers(event: RunEvent) -> None:
+    """Notify the subscribers who can approve the current stage: those in its group, or anyone if it has none."""
+    change = change_of(event)
+    if change.environment is None or change.kind == ChangeRequest.Kind.RULES:
+        notify_signers(change)
+        return
+    specs = [(spec.deployment, requests.spec_values(spec)) for spec in specs_of(change)]
+    group = event.data["group"]
+    # They can neither approve their own request nor approve twice.
+    others = {change.requested_by_id, change.on_behalf_of_id}
+    others |= set(change.approvals.values_list("by", flat=True))
+
+    def may(person: User) -> bool:
+        if person.pk in others or (group and not person.groups.filter(name=group).exists()):
+            return False
+        permissions = Permissions.of_person(person)
+        return all(permissions.decide(Verb.APPROVE, deployment, values) for deployment, values in specs)
+
+    notify(
+        Topic.WAITING,
+        change.environment,
+        f"Approval needed: {change.title}",
+        f"{change.requester} requested {change.summary}. Reason: {change.reason or 'none given'}.",
+        target=change.subject,
+        may=may,
+    )
+
+
+def notify_at_gate(event: RunEvent) -> None:
+    """Notify the subscribers who can decide about a step of a chain that waits at its gate."""
+    run_request = request_of(event)
+    change, verb = run_request.change, Verb.TRIGGER
+    others: set[int | None] = set()
+    if change.needs_approval:
+        verb, others = Verb.APPROVE, {change.requested_by_id, change.on_behalf_of_id}
+    values = requests.values_of(run_request)
+
+    def may(person: User) -> bool:
+        allowed = Permissions.of_person(person).decide(verb, run_request.deployment, values)
+        return person.pk not in others and bool(allowed)
+
+    notify(
+        Topic.WAITING,
+        run_request.environment,
+        f"Decision needed: {run_request.spec.deployment_name} in {change.environment_name}",
+        f"A step of the chain that {change.requester} requested waits at its gate: request {run_request.pk}.",
+        target=change,
+        may=may,
+    )
+
+
+def notify_signers(change: ChangeRequest) -> None:
+    """Notify all administrators and auditors that a change of rules waits for a second administrator."""
+    lines = [f"- {what}" for what in change.rule_change.what]
+    text = (
+        f"{change.requested_by_name} wants to loosen the rules of {change.environment_name}. It takes effect when "
+        f"another administrator approves it. Reason: {change.reason}"
+    )
+    notify_overseers(
+        Topic.RULES,
+        list(Environment.objects.filter(slug__in=change.rule_change.environments)),
+        f"Approval needed: rules of {change.environment_name}",
+        "\n".join([text, "", *lines]),
+        target=change,
+        # Subscribers hear of it when it takes effect: they cannot see it before.
+        may=lambda person: False,
+    )
+
+
+def notify_requester(event: RunEvent) -> None:
+    """Notify the requester of an approval or a rejection."""
+    change = change_of(event)
+    what = "approved" if event.kind == Kind.REQUEST_APPROVED else "rejected"
+    if change.requested_by:
+        notify_person(
+            Topic.ANSWERED,
+            change.environment,
+            change.requested_by,
+            f"{change.title} was {what}",
+            f"{event.data['by']} {what} your request {change.pk}. {event.data['message']}",
+            target=change.subject,
+        )
+
+
+def notify_of_loss(event: RunEvent) -> None:
+    """Notify the requester that the run was deleted in Prefect before it ended."""
+    run_request = request_of(event)
+    if requester := run_request.change.requested_by:
+        notify_person(
+            Topic.STALLED,
+            run_request.environment,
+            requester,
+            f"{run_request.spec.deployment_name} in {run_request.change.environment_name}: run deleted in Prefect",
+            f"Request {run_request.pk}: {event.data['message']}",
+            target=run_request,
+        )
+
+
+def notify_of_stop(event: RunEvent) -> None:
+    """Notify the requester of a backfill, its approvers and subscribers who can see it that it stopped at a failure."""
+    change = change_of(event)
+    if change.environment is None:
+        return
+    approvals = change.approvals.filter(approved=True).select_related("by")
+    people = [*([change.requested_by] if change.requested_by else []), *(approval.by for approval in approvals)]
+    notify(
+        Topic.STOPPED,
+        change.environment,
+        f"Backfill stopped: {change.title}",
+        f"{event.data['message']} Nothing more of request {change.pk} starts until someone resumes it, or cancels the "
+        "rest.",
+        target=change.subject,
+        may=can_see(change),
+        also=people,
+    )
+
+
+def notify_of_override(event: RunEvent) -> None:
+    """Notify the subscribers who can see the deployment."""
+    change = change_of(event)
+    by, reason = event.data["by"], event.data["reason"]
+    # Rules are never overridden: the runs are of one environment.
+    if change.environment is None:
+        return
+    notify(
+        Topic.BREAK_GLASS,
+        change.environment,
+        f"Emergency override: {change.title}",
+        f"{by} started {change.summary} without approval. Reason: {reason}. Someone else must review it.",
+        target=change.subject,
+        may=can_see(change),
+    )
+
+
+def notify_of_definition(event: RunEvent) -> None:
+    run_request = request_of(event)
+    notify_overseers(
+        Topic.DEFINITION,
+        [run_request.environment],
+        f"Changed after approval: {run_request.spec.deployment_name} in {run_request.change.environment_name}",
+        f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
+        "its run. The run may have executed other code than was approved.",
+        target=run_request,
+        may=can_see(run_request.change),
+        also=[approval.by for approval in run_request.change.approvals.filter(approved=True).select_related("by")],
+    )
+
+
+def notify_of_schedule(event: RunEvent) -> None:
+    """Notify the owner of a schedule, those who approved it, and the subscribers who can see its deployment."""
+    change, facts = change_of(event), event.data
+    if change.environment is None:
+        return
+    what, text = SCHEDULE_TEXTS[event.kind](facts)
+    name = f"Schedule {facts['name']} of {change.title}"
+    people = [change.requested_by, change.on_behalf_of]
+    people += [approval.by for approval in change.approvals.filter(approved=True).select_related("by")]
+    notify_concerned(
+        Topic.SCHEDULE,
+        change.environment,
+        f"{name} {what}",
+        f"{text} Its owner is {change.requester}.",
+        target=Schedule.objects.get(pk=facts["schedule"]),
+        people=[person for person in people if person],
+        may=can_see(change),
+    )
+
+
+SCHEDULE_TEXTS: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    Kind.SCHEDULE_PAUSED: lambda facts: (
+        "is paused",
+        f"Its runs would be refused: {facts['message']} It starts no more until it is resumed or renewed.",
+    ),
+    Kind.SCHEDULE_MISSED: lambda facts: (
+        "missed starts",
+        f"{plural(facts['late'], 'start')} came late because the portal was down. Started now: {facts['started']}. "
+        f"Skipped: {facts['skipped']}.",
+    ),
+    Kind.SCHEDULE_ENDING: lambda facts: ("ends soon", "Renew it if it is still needed."),
+}
