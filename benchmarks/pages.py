@@ -2,8 +2,9 @@
 
 With 10,000 runs and with 1,000,000, on the same machine in the same minutes: every list, filter, sort and search, the
 overview, the pages of a run, a request and a deployment, for an operator with one broad grant and for one with 200
-grants on single deployments, by two clients at once, from uvicorn. The API's answers stand beside those of Prefect's
-own API, which has the same runs in a database of the same Postgres. The figures are kept in benchmarks/pages.json.
+grants on single deployments, by two clients at once, from uvicorn, and what each costs in processor time. The API's
+answers stand beside those of Prefect's own API, which has the same runs in a database of the same Postgres. The figures
+are kept in benchmarks/pages.json.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> int:
     parser.add_argument("--beside", type=int, default=10_000, help="the smaller number of runs")
     parser.add_argument("--requests", type=int, default=30, help="of each client for each page")
     parser.add_argument("--data", type=Path, help="a folder for the databases, which are kept and used again")
-    parser.add_argument("--only", choices=["pages", "api"], help="measure a part; pages.json keeps the other")
+    parser.add_argument("--only", choices=["pages", "api", "costs"], help="measure a part; pages.json keeps the other")
     options = parser.parse_args()
     sizes = [options.beside, options.runs]
     if options.data:
@@ -57,11 +58,14 @@ def main() -> int:
     ):
         folder = Path(name)
         for runs in sizes:
-            seed(server, runs, folder)
-        places = [servers.enter_context(place(server, runs, folder)) for runs in sizes]
-        if options.only != "pages":
+            seed(server, runs, folder, with_prefect=options.only != "costs")
+        if options.only in (None, "costs"):
+            result["costs"] = costs(server, sizes, folder)
+        # They wait for uvicorn and for Prefect, which costs need not.
+        places = [] if options.only == "costs" else [servers.enter_context(place(server, n, folder)) for n in sizes]
+        if options.only in (None, "api"):
             result["api"] = page_measures.api(places, READERS, options.requests)
-        if options.only != "api":
+        if options.only in (None, "pages"):
             result["pages"] = page_measures.pages(places, READERS, options.requests)
     result["machine"] = {"cores": os.cpu_count(), "python": platform.python_version(), "system": platform.system()}
     result["sizes"], result["clients"] = sizes, page_measures.CLIENTS
@@ -70,9 +74,30 @@ def main() -> int:
     return 0
 
 
-def seed(server: Server, runs: int, folder: Path) -> None:
+def costs(server: Server, sizes: list[int], folder: Path) -> dict[str, Any]:
+    """Return reader -> page -> processor time at each size, and the ratio."""
+    read: dict[int, Any] = {}
+    for runs in sizes:
+        file = folder / f"costs-{runs}.json"
+        if module("page_costs", str(file), database=server.url(f"portal_{runs}")):
+            raise SystemExit("The pages could not be opened.")
+        read[runs] = json.loads(file.read_text())
+    few, many = (read[runs] for runs in sizes)
+    return {
+        reader: {
+            page: {
+                **{str(runs): read[runs][reader][page] for runs in sizes},
+                "ratio": round(sum(many[reader][page].values()) / sum(cost.values()), 2),
+            }
+            for page, cost in pages.items()
+        }
+        for reader, pages in few.items()
+    }
+
+
+def seed(server: Server, runs: int, folder: Path, *, with_prefect: bool = True) -> None:
     """Fill the databases of one size, unless an earlier benchmark did."""
-    for product in ("portal", "prefect"):
+    for product in ("portal", "prefect") if with_prefect else ("portal",):
         name = f"{product}_{runs}"
         server.create(name)
         with psycopg.connect(server.url(name), autocommit=True) as connection:
@@ -142,6 +167,10 @@ def report(result: dict[str, Any]) -> None:
             f"{reader}: {len(rows) - len(slow)} of {len(rows)} pages keep to 300 ms and a ratio of 1.2; "
             f"not: {', '.join(slow) or 'none'}"
         )
+    for reader, rows in result.get("costs", {}).items():
+        dear = {name: row["ratio"] for name, row in rows.items() if row["ratio"] > 1.2}
+        named = ", ".join(f"{name} {ratio}" for name, ratio in sorted(dear.items(), key=lambda each: -each[1]))
+        print(f"{reader}: {len(rows) - len(dear)} of {len(rows)} pages cost at most 1.2 times as much; not: {named}")
     for reader, rows in result.get("api", {}).items():
         slow = [name for name, row in rows.items() if not row[size].get("kept", True)]
         print(f"{reader}: the API's answers that are slower than allowed: {', '.join(slow) or 'none'}")
