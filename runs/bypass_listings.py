@@ -7,7 +7,7 @@ from typing import Literal
 from django.db.models import Q
 
 from runs import list_filters
-from runs.access.decisions import Permissions, Target
+from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.listing import Filter, Listing
 from runs.models import Bypass, Verb
@@ -20,9 +20,8 @@ def sees_bypass(by: Actor, permissions: Permissions) -> Q:
 
     One that is about none can start any, so it needs the view of the whole environment.
     """
-    whole = [each.pk for each in permissions.environments() if permissions.decide(Verb.SEE, Target.whole(each))]
     of_deployment = Q(deployment__isnull=False) & permissions.q(Verb.SEE, deployment="deployment__")
-    return of_deployment | Q(deployment=None, environment__in=whole)
+    return of_deployment | (Q(deployment=None) & permissions.whole_environments(Verb.SEE))
 
 
 def in_state(state: str) -> Q:

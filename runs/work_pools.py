@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from flows.models import WorkPool, WorkQueue
 from runs import list_filters
-from runs.access.decisions import Permissions, Target
+from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.listing import Filter, Listing
 from runs.models import Run, Stall, Verb
@@ -40,8 +40,8 @@ def sees_pool(by: Actor, permissions: Permissions) -> Q:
     deployments = permissions.deployments().filter(
         environment=OuterRef("environment"), work_pool_name=OuterRef("name"), deleted_upstream_at=None
     )
-    whole = [each.pk for each in permissions.environments() if permissions.decide(Verb.SEE, Target.whole(each))]
-    return Q(deleted_upstream_at=None) & (Q(Exists(deployments.order_by())) | Q(environment__in=whole))
+    whole = permissions.whole_environments(Verb.SEE)
+    return Q(deleted_upstream_at=None) & (Q(Exists(deployments.order_by())) | whole)
 
 
 WORK_POOLS = Listing(

@@ -75,7 +75,7 @@ SABOTAGES = (
         "ways past the portal are shown to who sees anything in the environment",
         ("tests/portal/admin/bypasses/test_bypass_list.py::test_one_sees_the_ways_of_deployments_that_one_sees",),
         "runs/bypass_listings.py",
-        "return of_deployment | Q(deployment=None, environment__in=whole)",
+        "return of_deployment | (Q(deployment=None) & permissions.whole_environments(Verb.SEE))",
         "return of_deployment | Q(deployment=None, environment__in=permissions.environments())",
     ),
     # Work pools and limits
@@ -85,7 +85,7 @@ SABOTAGES = (
             "tests/portal/admin/work_pools/test_work_pool_pages.py::test_who_sees_a_deployment_sees_its_pool_and_no_other",
         ),
         "runs/work_pools.py",
-        "(Q(Exists(deployments.order_by())) | Q(environment__in=whole))",
+        "(Q(Exists(deployments.order_by())) | whole)",
         "Q(environment__in=permissions.environments())",
     ),
     Sabotage(

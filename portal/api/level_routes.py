@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal, cast
 from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +19,8 @@ from runs import levels, names
 from runs.models import Breach, ServiceLevel
 
 router = Router(tags=["Service levels"])
+# A name of its own: the description of the API has one component for each name, and other rows have kinds too.
+LevelKind = Literal["late", "long", "unusual", "silent", "failing"]
 LevelFilters = paging.filters_of(levels.LEVELS)
 BreachFilters = paging.filters_of(levels.BREACHES)
 
@@ -27,7 +30,7 @@ class LevelRow(paging.Row):
     environment: str
     deployment: str = Field(description="Full name of the deployment that it is about; empty for all.")
     tag: str = Field(description="Only deployments with this tag; empty for any.")
-    kind: ServiceLevel.Kind
+    kind: LevelKind
     threshold: float = Field(
         description="late, long: minutes; unusual: times the p95; silent: hours; failing: percent."
     )
@@ -47,7 +50,7 @@ class LevelRow(paging.Row):
             environment=row.environment.slug,
             deployment=row.full_name,
             tag=row.tag,
-            kind=ServiceLevel.Kind(row.kind),
+            kind=cast("LevelKind", row.kind),
             threshold=row.threshold,
             days=row.days,
             sentence=row.sentence,
@@ -92,7 +95,7 @@ class NewLevel(Schema):
     model_config = body(environment="prod", deployment="monthly/monthly", kind="late", threshold=10, owner="otto")
 
     environment: str = Field(max_length=40)
-    kind: ServiceLevel.Kind
+    kind: LevelKind
     threshold: float = Field(description="In the unit of its kind: minutes, times, hours or percent.")
     days: int = Field(0, ge=0, le=levels.MOST_DAYS, description="Only for failing.")
     deployment: str = Field("", max_length=601, description="Full name; empty for all deployments.")

@@ -37,7 +37,8 @@ VERBS: dict[str, dict[Verb, str]] = {
         Verb.OVERRIDE_FREEZE: "start runs outside change windows and during a freeze",
     },
     "Manage": {
-        Verb.MANAGE: "grant permissions they hold themselves; freeze and unfreeze",
+        Verb.MANAGE: "grant permissions they hold themselves; freeze and unfreeze; set limits and service levels",
+        Verb.POST_EVENT: "post events that event rules react to, with a token",
     },
 }
 # Examples of conditions: meaning -> JSON Schema. The grant form offers them, and tests check that they are valid.

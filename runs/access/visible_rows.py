@@ -31,6 +31,10 @@ class AnyOf(Lookup):
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         column, parameters = self.process_lhs(compiler, connection)
+        if hasattr(self.rhs, "as_sql"):
+            # An array that Postgres reads once, such as `ArraySubquery`.
+            array, values = compiler.compile(self.rhs)
+            return f"{column} = ANY({array})", (*parameters, *values)
         kind = "text" if isinstance(self.lhs.output_field, CharField) else "bigint"
         return f"{column} = ANY(%s::{kind}[])", (*parameters, self.rhs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, QuerySet, prefetch_related_objects
 from django.utils import timezone
 
@@ -79,13 +80,13 @@ def waiting_for_others(permissions: Permissions, rows: list[ChangeRequest]) -> s
 
 def last_approved(run_request: RunRequest) -> RunRequest | None:
     """Return the last request for the same deployment, by name, whose approvals led to a launch before this one."""
-    # By name: a deployment that was deleted and created again is another row. The keys are read first: with a subquery
-    # Postgres joins all requests that were ever launched before it looks at the deployment.
+    # By name: a deployment that was deleted and created again is another row. As an array, which is read first: with a
+    # subquery Postgres joins all requests that were ever launched before it looks at the deployment.
     namesakes = Deployment.objects.filter(
         environment=run_request.environment_id, full_name=run_request.spec.deployment_name
     )
-    keys = list(namesakes.values_list("pk", flat=True))
-    found = approved_and_launched().filter(deployment__in=keys).select_related("change", "spec")
+    keys = ArraySubquery(namesakes.order_by().values("pk"))
+    found = approved_and_launched().filter(deployment__pk__any_of=keys).select_related("change", "spec")
     found = found.exclude(pk=run_request.pk)
     if run_request.launched_at:
         found = found.filter(launched_at__lt=run_request.launched_at)

@@ -84,7 +84,8 @@ def request(
 ) -> Action | ChangeRequest:
     """Check permission and requirements, and create the action, or the change request that it needs first."""
     subject, noun, _ = SUBJECTS[type(target)]
-    with audit.act(f"{subject}.{kind.value}", target, by=by, reason=reason, ticket=ticket) as act:
+    verb = f"{subject}.{kind.value}"
+    with audit.act(verb, target, by=by, reason=reason, ticket=ticket) as act:
         # 1. Who may, and whether it is there.
         place = place_of(target)
         require(by, Verb.PAUSE if kind in PAUSES else Verb.MANAGE, place)

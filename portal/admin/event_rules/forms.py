@@ -205,7 +205,8 @@ class NewRuleForm(RuleForm):
     def __init__(self, by: Actor, data: Any = None) -> None:
         super().__init__(by, data)
         choices = self.fields["deployment"]
-        allowed = Permissions.of(by).q(Verb.TRIGGER)
+        permissions = Permissions.of(by)
+        allowed = permissions.q(Verb.TRIGGER) & permissions.q(Verb.SEE)
         choices.queryset = deployments_for(allowed)  # type: ignore[attr-defined]  # a model's choices
         choices.label_from_instance = label_of  # type: ignore[attr-defined]  # a model's choices
 

@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from portal.ui.run_links import CappedCount, first_keys, list_url, runs_url
+from runs import levels
 from runs.access.decisions import Permissions
 from runs.models import Run, RunRequest, Verb
 from runs.models.request import OVER, State
@@ -67,6 +68,7 @@ class CurrentRuns:
     own_runs: Listing[Run]
     failed: list[Run]
     stalled: list[dict[str, Any]]
+    breaches: CappedCount
 
     @property
     def has_own(self) -> bool:
@@ -102,7 +104,13 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
                 is_open, "-sort_at", "-pk"
             )[:FEW],
         ],
-        [running, scheduled, own_running, requests.filter(state__in=OPEN_REQUESTS)],
+        [
+            running,
+            scheduled,
+            own_running,
+            requests.filter(state__in=OPEN_REQUESTS),
+            levels.breached_levels(permissions),
+        ],
         [stalled],
     )
     rows = with_environments(runs).in_bulk({key for keys in lists[:4] for key in keys})
@@ -114,8 +122,9 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
         runs_url(state="SCHEDULED", starts_from=now),
         runs_url(whose="mine", state=RUNNING),
         list_url("runs_runrequest", whose="mine", state=[str(state) for state in OPEN_REQUESTS]),
+        list_url("runs_servicelevel", state="breached"),
     ]
-    keys = ("running", "scheduled", "own runs", "own requests")
+    keys = ("running", "scheduled", "own runs", "own requests", "breaches")
     counts = [CappedCount(key, number, url) for key, number, url in zip(keys, numbers, urls, strict=True)]
     # A row can be gone since its key was read.
     picked = [[rows[key] for key in keys if key in rows] for keys in lists[:4]]
@@ -125,6 +134,7 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
         own_runs=Listing(picked[2], counts[2]),
         own_requests=Listing([OwnRequest(own[key]) for key in lists[4] if key in own], counts[3]),
         failed=picked[3],
+        breaches=counts[4],
         stalled=stalls,
     )
 

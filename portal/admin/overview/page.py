@@ -17,8 +17,6 @@ from portal.admin.overview.pending_approvals import pending_approvals
 from portal.auth.request_user import permissions_of
 from portal.ops import database_checks
 from portal.ui import audit_panel
-from portal.ui.run_links import MOST_COUNTED, CappedCount, list_url
-from runs import levels
 from runs.models import Run, Verb
 from runs.trend_sums import Readable
 
@@ -50,13 +48,12 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     span = trend_panel.RANGES[key][1]()
     environments = {tile.status.environment.pk: tile.status.environment for tile in found}
     current = current_runs(runs, span, request.user, permissions)
-    breaches = levels.breached_levels(permissions).order_by()[: MOST_COUNTED + 1].count()
     causes = attention.causes(current.failed, permissions)
     return context | {
         "current": current,
         "causes": causes[: attention.MOST_CAUSES],
         "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
-        "breaches": CappedCount("breaches", breaches, list_url("runs_servicelevel", state="breached")),
+        "breaches": current.breaches,
         "muted_failures": attention.count_muted(current.failed),
         "stalled": attention.stalled_runs(current.stalled, environments),
         "trend": trend_panel.panel(

@@ -70,6 +70,8 @@ def quiet(a_run: Runs, fake: FakePrefect) -> Run:
     run = age(a_run("RUNNING"), fake, "RUNNING", hours=3)
     fake.change_run(run.prefect_id, started_at=now - timedelta(hours=3))
     fake.add_log(run.prefect_id, "half way", timestamp=now - timedelta(hours=2))
+    # It was read as soon as it began, and a run that was read within a minute is not read again.
+    Run.objects.filter(pk=run.pk).update(detailed_at=now - timedelta(minutes=2))
     return run
 
 
