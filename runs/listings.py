@@ -51,7 +51,7 @@ def sees_change(by: Actor, permissions: Permissions) -> Q:
     Of a chain everything must be visible; before it is approved it has no run yet.
     """
     visible = RunRequest.objects.filter(sees_request(by, permissions), change=OuterRef("pk"))
-    runs = Q(Exists(visible), ~Q(kind=ChangeRequest.Kind.CHAIN)) | sees_whole_chain(permissions)
+    runs = (~Q(kind=ChangeRequest.Kind.CHAIN) & Q(Exists(visible))) | sees_whole_chain(permissions)
     # Before its first run there is only what it would run.
     schedules = Schedule.objects.filter(permissions.q(Verb.SEE, deployment="deployment__"), change=OuterRef("pk"))
     # A scope is about deployments: it opens no change of rules.

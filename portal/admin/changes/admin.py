@@ -57,7 +57,7 @@ class ChangeRequestAdmin(RestrictedAdmin):
             permissions_of(request).q(verb, deployment="deployment__", base="deployment__"),
             change__kind__in=inbox.WITH_OWN_PAGE,
         )
-        runs = Q(pk__in=specs.values("change")) & ~Q(kind=ChangeRequest.Kind.CHAIN)
+        runs = ~Q(kind=ChangeRequest.Kind.CHAIN) & Q(pk__in=specs.values("change"))
         return rule_changes.visible_to(actor_of(request)) | runs | sees_whole_chain(permissions_of(request))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:

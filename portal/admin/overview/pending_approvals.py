@@ -156,7 +156,8 @@ def first_runs(changes: list[int]) -> dict[int, RunRequest]:
     approved = queries.approved_and_launched().filter(**alike).order_by("-launched_at")
     specs = RunSpec.objects.filter(change=OuterRef("change")).order_by()
     found = (
-        RunRequest.objects.filter(pk__in=first.values("first"))
+        # As an array, which Postgres reads first: with a subquery it joins all requests that there are.
+        RunRequest.objects.filter(pk__any_of=ArraySubquery(first.values("first")))
         .select_related("change", "spec__rerun_of", "environment__server", "deployment__environment")
         .annotate(
             last_success=Subquery(succeeded.values(found=JSONObject(pk="pk", parameters="parameters"))[:1]),
