@@ -67,7 +67,8 @@ def create(
         Permissions.of(by).require(Verb.MANAGE, target)
         level = ServiceLevel(environment=environment, full_name=full_name[:601], tag=tag[:300], runbook=runbook)
         level.kind, level.threshold, level.days = checked(kind, threshold, days)
-        if full_name and not Deployment.objects.filter(environment=environment, full_name=full_name).exists():
+        seen = Permissions.of(by).deployments().filter(environment=environment, full_name=full_name)
+        if full_name and not seen.exists():
             raise Refused("level.deployment", f"There is no deployment {full_name} in {environment}.")
         require_runbook(runbook)
         if owner and not Permissions.of_person(owner).decide(Verb.SEE, target):

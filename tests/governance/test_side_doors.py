@@ -26,6 +26,7 @@ from tests.expectations import load
 from tests.fakes.prefect import FakePrefect
 from tests.portal.addresses import everywhere
 from tests.portal.hostile_text import World, bad, world
+from tests.portal.made_tokens import robot_of
 
 pytestmark = pytest.mark.django_db
 
@@ -151,6 +152,20 @@ def test_no_suggestion_names_what_may_not_be_seen(made: World, admin_user: User,
     assert all("deployment" in marks(login(admin_user), address) for address in addresses)
     client = login(without(Verb.SEE))
     assert set().union(*(marks(client, address) for address in addresses)) == set()
+
+
+def test_no_form_offers_what_may_not_be_seen(made: World, dev: Environment, admin_user: User, login: Login) -> None:
+    """The forms that list deployments to choose from; who may see it is offered it, or this would prove nothing."""
+    robot = robot_of(user := without(Verb.SEE), "robot", "starts runs of another system")
+    for account in (user, robot.user):
+        grants.grant(by=Actor.system(), person=account, verbs=["trigger"], flow_name=bad("flow"))
+    client = login(user)
+    for form in ("chain", "eventrule", "hook"):
+        address = f"{reverse(f'admin:runs_{form}_new')}?environment={dev.pk}"
+        assert client.get(address).status_code == 200
+        assert marks(client, address) & {"deployment", "flow"} == set(), form
+    offered = f"{reverse('admin:runs_chain_new')}?environment={dev.pk}"
+    assert "deployment" in marks(login(admin_user), offered)
 
 
 def test_without_see_inputs_no_value_shows_anywhere(made: World, login: Login, subtests: pytest.Subtests) -> None:

@@ -7,12 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from django import forms
-from django.contrib.auth.models import User
 
 from flows.models import Environment
-from portal.admin.actions import LONGEST_REASON
 from portal.admin.chains import step_text
-from portal.admin.run_form import tickets
+from portal.admin.run_form.forms import NOW, RunOptionsForm
 from portal.ui.text import number
 from runs.access.decisions import Permissions
 from runs.automation.chain_definition import LONGEST, MOST_MINUTES, MOST_STEPS
@@ -181,57 +179,26 @@ def row_of(step: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def deployments_in(environment: Environment, permissions: Permissions) -> list[str]:
-    """Return the names of the deployments that the person could make steps of."""
-    found = permissions.deployments(Verb.TRIGGER).filter(environment=environment, deleted_upstream_at=None)
+    """Return the names of the deployments that the person could make steps of: they see them and may run them."""
+    seen = permissions.deployments().filter(permissions.q(Verb.TRIGGER))
+    found = seen.filter(environment=environment, deleted_upstream_at=None)
     return sorted(set(found.values_list("full_name", flat=True)))
 
 
-class ChainRunForm(forms.Form):
-    """The options of a run of a chain; its inputs are a form of their own."""
+class ChainRunForm(RunOptionsForm):
+    """The options of a run that a run of a chain has too; its inputs are a form of their own."""
 
-    reason = forms.CharField(
-        required=False,
-        max_length=LONGEST_REASON,
-        widget=forms.Textarea(attrs={**INPUT, "rows": 2}),
-        help_text="Recorded with the request and in the audit trail.",
-    )
-    ticket = forms.CharField(required=False, max_length=100, widget=forms.TextInput(attrs=INPUT))
-    on_behalf_of = forms.CharField(
-        required=False,
-        max_length=150,
-        widget=forms.TextInput(attrs=INPUT),
-        help_text="Username of the person you are acting for (optional). They cannot approve the request either.",
-    )
     confirmation = forms.CharField(required=False, widget=forms.TextInput(attrs={**INPUT, **PLAIN}))
 
     def __init__(self, rules: Requirements, name: str, data: Any = None) -> None:
-        super().__init__(data, use_required_attribute=False)
-        self.rules, self.name = rules, name
-        reason, ticket = self.fields["reason"], self.fields["ticket"]
-        reason.required, ticket.required = rules.needs_reason, rules.needs_ticket
-        reason.error_messages["required"] = f"A reason is required in {rules.place}."
-        ticket.error_messages["required"] = f"A ticket is required in {rules.place}."
-        if rules.ticket_patterns:
-            ticket.help_text = tickets.describe(rules.ticket_patterns)
+        super().__init__(rules, [NOW], data, offers_override=False)
+        self.name = name
+        for left_out in ("start", "scheduled_for", "run_name", "tags", "retries"):
+            self.fields.pop(left_out, None)
         if rules.needs_confirmation:
             self.fields["confirmation"].label = f"Type {name} to confirm"
         else:
             del self.fields["confirmation"]
-
-    def clean_ticket(self) -> str:
-        ticket: str = self.cleaned_data["ticket"]
-        try:
-            self.rules.require_reason_and_ticket("run", reason="checked elsewhere", ticket=ticket)
-        except Refused as refusal:
-            raise forms.ValidationError(refusal.message, refusal.code) from refusal
-        return ticket
-
-    def clean_on_behalf_of(self) -> User | None:
-        name = self.cleaned_data["on_behalf_of"]
-        found = User.objects.filter(username=name, is_active=True).first() if name else None
-        if name and found is None:
-            raise forms.ValidationError("No active user has this name.", "user.unknown")
-        return found
 
     def clean_confirmation(self) -> str:
         typed: str = self.cleaned_data["confirmation"].strip()

@@ -119,7 +119,7 @@ class NewHookForm(HookForm):
         accounts = hooks.accounts_of(by)
         self.fields["account"].queryset = accounts  # type: ignore[attr-defined]  # a model's choices
         choices = self.fields["deployment"]
-        choices.queryset = deployments_of(list(accounts))  # type: ignore[attr-defined]  # a model's choices
+        choices.queryset = deployments_of(list(accounts), by)  # type: ignore[attr-defined]  # a model's choices
         choices.label_from_instance = label_of  # type: ignore[attr-defined]  # a model's choices
 
     def newest_hook(self) -> int:
@@ -145,12 +145,12 @@ def read_mapping(text: str) -> dict[str, Any]:
     return found
 
 
-def deployments_of(accounts: list[ServiceAccount]) -> Any:
-    """Return the deployments that any of these service accounts may run."""
+def deployments_of(accounts: list[ServiceAccount], by: Actor) -> Any:
+    """Return the deployments that any of these service accounts may run, of those that their owner sees."""
     allowed = Q(pk=None)
     for account in accounts:
         allowed |= Permissions.of_person(account.user).q(Verb.TRIGGER)
-    return deployments_for(allowed)
+    return deployments_for(allowed & Permissions.of(by).q(Verb.SEE))
 
 
 def deployments_for(allowed: Q) -> Any:

@@ -230,6 +230,13 @@ def test_it_needs_the_permission_to_manage_what_it_is_about(
         levels.create(deployment.environment, by=by(manager), kind="late", threshold=5, owner=stranger)
 
 
+def test_one_for_a_deployment_that_is_hidden_is_one_for_none(deployment: Deployment, manager: User) -> None:
+    place = {"environment": deployment.environment, "full_name": deployment.full_name, "effect": "deny"}
+    grants.grant(by=Actor.system(), person=manager, verbs=["see"], **place)
+    with refused("level.deployment"):
+        levels.create(deployment.environment, by=by(manager), kind="late", threshold=5, full_name=deployment.full_name)
+
+
 def test_levels_and_breaches_are_seen_by_those_who_see_what_they_are_about(
     deployment: Deployment, prod_deployment: Deployment, viewer: User, stranger: User
 ) -> None:
