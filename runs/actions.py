@@ -17,6 +17,7 @@ from runs import audit, queue
 from runs.actors import Actor
 from runs.cancel_steps import timed_out
 from runs.change_feed import publish
+from runs.errors import Refused
 from runs.models import Action, ChangeRequest, Freeze, Run
 from runs.models.action import CANCELS, LIMITS, OPEN, PAUSES, RECOVERIES, RETRIES, Before, Capacity, Kind, State
 
@@ -172,3 +173,13 @@ def describe_result(action: Action) -> dict[str, Any]:
 def announce(action: Action) -> None:
     if action.run_id:
         publish("run", [action.run_id])
+
+
+def require_own_limit(target: Capacity) -> None:
+    """Refuse to change a limit that other deployments share: Prefect would change it for all of them."""
+    if isinstance(target, Deployment) and target.shared_limit:
+        raise Refused(
+            "limit.shared",
+            f"The limit of {target} is the global concurrency limit {target.shared_limit}, which others share. Change "
+            "it in Prefect.",
+        )

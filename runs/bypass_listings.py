@@ -1,4 +1,4 @@
-"""Ways past the portal as an actor sees them."""
+"""Bypasses as an actor sees them."""
 
 from __future__ import annotations
 

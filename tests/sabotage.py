@@ -63,16 +63,16 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
-    # Ways past the portal
+    # Bypasses
     Sabotage(
-        "ways past the portal are compared by their number",
+        "bypasses are compared by their number",
         ("tests/runs/governance/test_bypasses.py::test_only_what_is_new_is_reported_also_where_as_many_have_gone",),
         "runs/governance/bypasses.py",
         "new = [way for key, way in found.items() if key not in open_ways]",
         "new = list(found.values())[len(open_ways) :]",
     ),
     Sabotage(
-        "ways past the portal are shown to who sees anything in the environment",
+        "bypasses are shown to who sees anything in the environment",
         ("tests/portal/admin/bypasses/test_bypass_list.py::test_one_sees_the_ways_of_deployments_that_one_sees",),
         "runs/bypass_listings.py",
         "return of_deployment | (Q(deployment=None) & permissions.whole_environments(Verb.SEE))",

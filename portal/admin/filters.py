@@ -23,3 +23,16 @@ class EnvironmentFilter(ChoiceFilter):
     @classmethod
     def selects(cls, values: list[str]) -> Q:
         return list_filters.in_environment(values[-1])
+
+
+class PausedFilter(ChoiceFilter):
+    title = "state"
+    parameter_name = "paused"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("yes", "Paused"), ("no", "Not paused")]
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        wanted = {"yes": True, "no": False}.get(values[-1])
+        return Q() if wanted is None else Q(is_paused=wanted)

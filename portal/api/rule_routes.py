@@ -34,7 +34,7 @@ def list_policies(request: HttpRequest, query: Query[PolicyFilters]) -> HttpResp
     return paging.answer(request, listings.POLICIES, query, PolicyRow, PolicyRow.of)
 
 
-@router.get("/bypasses", response={200: paging.page_of(BypassRow), **PROBLEMS}, summary="List ways past the portal")
+@router.get("/bypasses", response={200: paging.page_of(BypassRow), **PROBLEMS}, summary="List bypasses")
 def list_bypasses(request: HttpRequest, query: Query[BypassFilters]) -> HttpResponse:  # type: ignore[valid-type]
     """List what starts runs in protected environments without the portal, newest first.
 

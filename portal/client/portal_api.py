@@ -643,7 +643,7 @@ class Portal:
         return decode(Standing, found.body)
 
     def bypasses(self, environment: str = "", **filters: Any) -> Iterator[Bypass]:
-        """List ways past the portal, newest first; `filters` are those of the API: kind, deployment, state."""
+        """List bypasses, newest first; `filters` are those of the API: kind, deployment, state."""
         return self._rows(Bypass, "/bypasses", {"environment": environment, **filters})
 
     def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:

@@ -55,7 +55,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Grants", "key", "runs.grant"),
         Entry("Policies", "rule", "runs.policy"),
         Entry("Change windows", "calendar_month", "runs.window"),
-        Entry("Ways past the portal", "alt_route", "runs.bypass"),
+        Entry("Bypasses", "alt_route", "runs.bypass"),
         Entry("Audit trail", "policy", "runs.auditentry"),
     ],
     "Portal": [

@@ -28,20 +28,18 @@ from runs.automation.chain_definition import Definition, Step
 from runs.automation.chain_steps import read_progress
 from runs.changes.approvals import lock, publish_change, require_may_withdraw
 from runs.changes.gates import attempt_of
-from runs.changes.pacing import set_progress
+from runs.changes.pacing import UNSENT, set_progress
 from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
 from runs.errors import Refused
 from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunEvent, RunSpec, Verb
 from runs.models.chain import LONGEST_NAME
-from runs.models.request import State
 from runs.requests import Spec
 from runs.requests.frozen_values import values_of
 
 LONGEST_DESCRIPTION = 500
 # Attempts of one step, its retries and every resumption among them.
 MOST_ATTEMPTS = 20
-UNSENT = (State.HELD, State.APPROVED)
 
 
 # Define ---------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from flows import parameters as schemas
@@ -226,6 +226,12 @@ def rows() -> QuerySet[EventRule]:
     return EventRule.objects.select_related(
         "deployment__environment__server", "owner", "environment", "hook__account__user"
     )
+
+
+def firing() -> QuerySet[EventRule]:
+    """Return the rules that react to what happens now."""
+    is_valid = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
+    return EventRule.objects.filter(is_valid, is_enabled=True, owner__is_active=True)
 
 
 def visible_to(by: Actor) -> QuerySet[EventRule]:

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
 from flows import deployments
@@ -23,10 +23,10 @@ from flows.models import Deployment, Environment
 from flows.parameters import Invalid
 from runs import events, requests
 from runs.actors import Actor
-from runs.automation import LARGEST_EVENT, hook_digest, hook_mapping, hook_messages, hook_refusals, hooks
+from runs.automation import LARGEST_EVENT, event_rules, hook_digest, hook_mapping, hook_messages, hook_refusals, hooks
 from runs.automation.hook_messages import PING, Message
 from runs.errors import Refused
-from runs.models import EventRule, Grant, Hook, HookDelivery, HookRefusal, HookSecret, RunEvent, Verb
+from runs.models import Grant, Hook, HookDelivery, HookRefusal, HookSecret, RunEvent, Verb
 
 Outcome = HookDelivery.Outcome
 # Namespace of the submission keys that come from a hook and a message id.
@@ -240,9 +240,7 @@ def record_event(proven: Proven, delivery: HookDelivery) -> None:
     if proven.message.event == PING:
         return
     data: dict[str, Any] = {"hook": hook.pk, "delivery": delivery.pk}
-    is_valid = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
-    waiting = EventRule.objects.filter(is_valid, hook=hook, is_enabled=True)
-    if delivery.size <= LARGEST_EVENT and waiting.exists():
+    if delivery.size <= LARGEST_EVENT and event_rules.firing().filter(hook=hook).exists():
         with suppress(Refused):
             data["body"] = hook_mapping.read(proven.body)
     # Its environment only: by a request or a run, those who can see that would read it.

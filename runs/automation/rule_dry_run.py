@@ -69,7 +69,7 @@ class DryRun:
 def dry_run(rule: EventRule, *, within: Actor | None = None) -> DryRun:
     """Return what a rule, saved or not, would do with the events of the last day, as of what its owner may now.
 
-    `within` is the actor of a token of the owner, which is told only of what its scope shows. Whether it is enabled and
+    `within` is the actor of a token of the owner, whose scope limits what it returns. Whether it is enabled and
     how long it is valid is left out. Debounce and limit count by the times of the events.
     """
     now = timezone.now()

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from flows import deployments
@@ -74,9 +74,7 @@ def match_one(event: RunEvent) -> None:
 
 def waiting_rules(keys: set[str]) -> QuerySet[EventRule]:
     """Return the rules with any of these keys that fire now."""
-    is_valid = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
-    found = EventRule.objects.filter(is_valid, match_key__in=keys, is_enabled=True, owner__is_active=True)
-    return found.select_related("owner").order_by("pk")
+    return event_rules.firing().filter(match_key__in=keys).select_related("owner").order_by("pk")
 
 
 def causes_of(happenings: Sequence[Happening]) -> dict[int, RuleFiring]:

@@ -11,7 +11,6 @@ from flows.prefect_api import connect
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import JSON
 from runs import actions, definitions
-from runs.errors import Refused
 from runs.models import Action
 from runs.models.action import LIMITS, PAUSES, Capacity, Kind, State
 
@@ -31,10 +30,10 @@ def change_capacity(action: Action) -> None:
     """
     target, wanted = action.target_capacity, wanted_of(action)
     reach = REACHES[type(target)]
-    # 1. What Prefect has now. A pause is a state that is wanted, from whatever state.
+    # 1. What Prefect has now. A pause or a resumption is wanted whatever the state is.
     if action.kind in LIMITS:
         reach.refresh(target)
-        require_own_limit(target)
+        actions.require_own_limit(target)
         if not action.sent_at and (moved := differing(target, action.before)):
             message = f"{target} was changed first: {describe(moved)}."
             actions.settle(action, to=State.OVERTAKEN, message=message)
@@ -67,16 +66,6 @@ def differing(target: Capacity, columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def describe(columns: Mapping[str, Any]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in columns.items())
-
-
-def require_own_limit(target: Capacity) -> None:
-    """Refuse to change a limit that other deployments share: Prefect would change it for all of them."""
-    if isinstance(target, Deployment) and target.shared_limit:
-        raise Refused(
-            "limit.shared",
-            f"The limit of {target} is the global concurrency limit {target.shared_limit}, which others share. Change "
-            "it in Prefect.",
-        )
 
 
 def refresh_deployment(deployment: Deployment) -> None:

@@ -1,4 +1,4 @@
-"""Find what starts runs in a protected environment past the portal. The only code that writes `Bypass`.
+"""Find what can start runs in a protected environment without the portal. The only code that writes `Bypass`.
 
 Prefect's own schedules and automations ask nobody here; a deployment whose code was changed after its last approval
 runs other code by them. Runs that were started directly are recorded one by one (`runs.mirror.external_runs`).
@@ -88,13 +88,13 @@ def report(environment: Environment) -> int:
 
 
 def ways(environment: Environment) -> Iterator[Way]:
-    """Yield the ways past the portal; none where nothing is protected."""
+    """Yield the bypasses; none where nothing is protected."""
     if not is_guarded(environment) or not environment.is_active:
         return
     deployed = {
         str(each.prefect_id): each
         for each in Deployment.objects.filter(environment=environment, deleted_upstream_at=None).only(
-            "prefect_id", "full_name", "schedules", "is_paused", "definition", "environment"
+            "prefect_id", "full_name", "schedules", "is_paused", "definition_fingerprint", "environment"
         )
     }
     yield from schedules(deployed.values())
@@ -130,12 +130,20 @@ def changed_code(environment: Environment, deployments: Iterable[Deployment]) ->
     specs = RunSpec.objects.filter(
         deployment__environment=environment, change__needs_approval=True, change__state__in=beyond
     )
-    # By name: one that was deleted and deployed again has another key.
+    # 1. Those that have any other definition; by name, because one that was deployed again has another key.
     latest = specs.order_by("deployment_name", "-pk").distinct("deployment_name")
-    approved = {spec.deployment_name: spec for spec in latest.only("deployment_name", "definition", "change_id")}
-    for deployment in deployments:
-        spec = approved.get(deployment.full_name)
-        if spec is None or spec.definition.get("format") != deployment.definition.get("format"):
+    fingerprints = latest.values_list("deployment_name", "pk", "definition_fingerprint")
+    approved = {name: (pk, fingerprint) for name, pk, fingerprint in fingerprints}
+    moved = {
+        each.pk: approved[each.full_name][0]
+        for each in deployments
+        if each.full_name in approved and approved[each.full_name][1] != each.definition_fingerprint
+    }
+    # 2. Their definitions, which are large.
+    stored = RunSpec.objects.only("definition", "change_id").in_bulk(moved.values())
+    for deployment in Deployment.objects.filter(pk__in=moved).order_by("pk"):
+        spec = stored[moved[deployment.pk]]
+        if spec.definition.get("format") != deployment.definition.get("format"):
             continue
         changed = [
             name for name in CODE if not canonical.same(spec.definition.get(name), deployment.definition.get(name))

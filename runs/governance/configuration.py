@@ -49,7 +49,7 @@ HISTORY = {
     "runs": "runs",
     "run_requests": "run requests",
     "grants": "grants",
-    "bypasses": "ways past the portal",
+    "bypasses": "bypasses",
 }
 
 

@@ -142,12 +142,7 @@ def require_valid(target: Capacity, wanted: Mapping[str, Any]) -> None:
     _, noun, names = SUBJECTS[type(target)]
     if others := sorted(set(wanted) - set(names)):
         raise Refused("limit.unknown", f"A {noun} has no {others[0].replace('_', ' ')}.", field=others[0])
-    if isinstance(target, Deployment) and target.shared_limit:
-        raise Refused(
-            "limit.shared",
-            f"The limit of {target} is the global concurrency limit {target.shared_limit}, which others share. Change "
-            "it in Prefect.",
-        )
+    actions.require_own_limit(target)
     # 0 stops a pool or a queue; a deployment without runs is paused or deleted instead, and Prefect refuses it.
     lowest = {"concurrency_limit": 1 if isinstance(target, Deployment) else 0, "priority": 1}
     for name, least in lowest.items():

@@ -2821,8 +2821,8 @@ class Migration(migrations.Migration):
                 ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="bypasses")),
             ],
             options={
-                "verbose_name": "way past the portal",
-                "verbose_name_plural": "ways past the portal",
+                "verbose_name": "bypass",
+                "verbose_name_plural": "bypasses",
                 "ordering": ["-found_at", "-pk"],
                 "default_permissions": (),
                 "constraints": [

@@ -64,7 +64,7 @@ VERBS: dict[str, str] = {
     "limit.failed": "Could not change a limit",
     "grant.give": "Created a grant",
     "grant.revoke": "Revoked a grant",
-    "bypass.found": "Found a way past the portal",
+    "bypass.found": "Found a bypass",
     "environment.create": "Added an environment",
     "environment.change": "Changed an environment",
     "environment.check": "Tested the connection",

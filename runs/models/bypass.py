@@ -1,4 +1,4 @@
-"""Ways by which runs start in a protected environment past the portal."""
+"""What can start runs in a protected environment without the portal."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Bypass(models.Model):
 
     class Meta:
         ordering = ["-found_at", "-pk"]
-        verbose_name = "way past the portal"
-        verbose_name_plural = "ways past the portal"
+        verbose_name = "bypass"
+        verbose_name_plural = "bypasses"
         default_permissions = ()
         constraints = [
             models.UniqueConstraint(

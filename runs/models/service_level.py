@@ -80,7 +80,7 @@ class Breach(models.Model):
         verbose_name_plural = "breaches"
         default_permissions = ()
         constraints = [
-            # Alarmed once, whoever evaluates at the same time.
+            # Alarmed once, also if two processes evaluate at the same time.
             models.UniqueConstraint(
                 fields=["level", "deployment"], condition=models.Q(cleared_at=None), name="unique_open_breach"
             )

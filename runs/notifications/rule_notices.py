@@ -1,4 +1,4 @@
-"""Messages about the rules of environments: freezes, what was loosened, ways past the portal."""
+"""Messages about the rules of environments: freezes, what was loosened, bypasses."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ def notify_of_bypasses(event: RunEvent) -> None:
         more = f"\nand {event.data['more']} more" if event.data["more"] else ""
         text = f"Runs can start in {environment} without the portal:"
         lines = "\n".join([text, "", *event.data["lines"]])
-        subject = f"New ways past the portal in {environment}"
+        subject = f"New bypasses in {environment}"
         notify_overseers(Topic.RULES, [environment], subject, f"{lines}{more}")

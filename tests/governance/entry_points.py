@@ -128,7 +128,7 @@ DOWNLOADED = {
     "deployments": "flows_deployment",
     "work pools": "flows_workpool",
     "failures": "runs_failuregroup",
-    "ways past the portal": "runs_bypass",
+    "bypasses": "runs_bypass",
     "service levels": "runs_servicelevel",
 }
 

@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 # What is there now, beside what happened in the last days.
-WAYS = "Ways past the portal"
+WAYS = "Bypasses"
 HEADINGS = [*COLUMNS, WAYS]
 
 
@@ -81,7 +81,7 @@ def rows_for(request: HttpRequest, visible: Iterable[Environment]) -> list[Row]:
 
 
 def open_ways() -> Counter[int]:
-    """Return environment -> number of ways past the portal that are open."""
+    """Return environment -> number of bypasses that are open."""
     return Counter(Bypass.objects.filter(gone_at=None).order_by().values_list("environment", flat=True))
 
 

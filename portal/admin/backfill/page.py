@@ -21,6 +21,7 @@ from portal.admin.backfill.backfill_draft import BackfillDraft
 from portal.admin.backfill.forms import BackfillOptionsForm, RangesForm
 from portal.admin.problem import Problem
 from portal.admin.run_form.context import RunFormContext, build_context, page_context
+from portal.admin.run_form.draft import EXPIRED
 from portal.admin.run_form.page import key_of
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui.text import json_text
@@ -122,7 +123,7 @@ def handle_form(form: RunFormContext) -> HttpResponse:
     if edited:
         before = backfill_draft.read_backfill(edited, form.deployment, actor_of(request).user)
         if before is None:
-            return page(form, ranges, refusal=backfill_draft.EXPIRED)
+            return page(form, ranges, refusal=EXPIRED)
         # An untouched field means the value that it was shown with; a secret is not shown at all.
         initial = before.values
     options = options_form(form, request.POST)
@@ -144,7 +145,7 @@ def handle_plan(form: RunFormContext) -> HttpResponse:
     request, by = form.request, actor_of(form.request)
     draft = backfill_draft.read_backfill(request.POST["draft"], form.deployment, by.user)
     if draft is None:
-        return page(form, ranges_form(form), refusal=backfill_draft.EXPIRED)
+        return page(form, ranges_form(form), refusal=EXPIRED)
     if "change" in request.POST:
         return edit(form, draft)
     confirmation = request.POST.get("confirmation", "").strip()

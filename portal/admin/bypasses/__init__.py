@@ -1,1 +1,1 @@
-"""Ways past the portal: the list of what starts runs in protected environments without it."""
+"""Bypasses: the list of what can start runs in protected environments without the portal."""

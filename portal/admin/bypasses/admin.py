@@ -1,4 +1,4 @@
-"""Ways past the portal: a list, above which stands what could not be read."""
+"""Bypasses: a list, above which stands what could not be read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Filters of the list of ways past the portal."""
+"""Filters of the list of bypasses."""
 
 from __future__ import annotations
 

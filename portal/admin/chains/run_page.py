@@ -14,6 +14,7 @@ from django.urls import reverse
 from flows.parameters import Invalid, ParameterForm
 from portal.admin.chains.forms import ChainRunForm
 from portal.admin.chains.page import address, graph_of
+from portal.admin.run_form.page import key_of
 from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
 from portal.ui.text import number
@@ -52,7 +53,7 @@ def view(request: HttpRequest, chain: Chain, frame: dict[str, Any]) -> HttpRespo
                 reason=values["reason"],
                 ticket=values["ticket"],
                 on_behalf_of=values["on_behalf_of"],
-                submission_key=key_of(request),
+                submission_key=key_of(request, "submission_key"),
             )
         except Forbidden as forbidden:
             raise PermissionDenied(str(forbidden)) from forbidden
@@ -72,15 +73,8 @@ def view(request: HttpRequest, chain: Chain, frame: dict[str, Any]) -> HttpRespo
         "risk": rule_labels.risk_badge(rules.risk),
         "graph": graph_of(chain, definition),
         "steps": len(definition.steps),
-        "submission_key": key_of(request) or uuid.uuid4() if problem is None else uuid.uuid4(),
+        "submission_key": key_of(request, "submission_key") or uuid.uuid4() if problem is None else uuid.uuid4(),
         "refusal": problem,
         "refusal_code": problem.code if isinstance(problem, Refused) else "parameters.invalid",
     }
     return render(request, "portal/chain/run.html", context)
-
-
-def key_of(request: HttpRequest) -> uuid.UUID | None:
-    try:
-        return uuid.UUID(request.POST.get("submission_key", ""))
-    except ValueError:
-        return None

@@ -25,7 +25,7 @@ from portal.admin.actions import perform, reason_of, redirect_back
 from portal.admin.backfill import page as backfill_page
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
-from portal.admin.deployments.filters import DeletedFilter, PausedFilter, PoolFilter, TagFilter
+from portal.admin.deployments.filters import DeletedFilter, PoolFilter, SchedulesFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.limit_form import change_limits
@@ -48,7 +48,7 @@ MOST_AT_ONCE = 50
 @admin.register(Deployment)
 class DeploymentAdmin(RestrictedAdmin):
     list_display = ["titled", "where", "work", "schedule", "last_run", "run_link"]
-    list_filter = [EnvironmentFilter, TagFilter, PoolFilter, PausedFilter, DeletedFilter]
+    list_filter = [EnvironmentFilter, TagFilter, PoolFilter, SchedulesFilter, DeletedFilter]
     ordering = ["full_name", "environment__position", "pk"]
     change_list_template = "portal/deployment/list.html"
     search_fields = ["full_name", "description", "entrypoint"]

@@ -8,6 +8,7 @@ from django.contrib.admin import ModelAdmin
 from django.db.models import F, Func, Q, QuerySet
 from django.http import HttpRequest
 
+from portal.admin.filters import PausedFilter
 from portal.auth.request_user import permissions_of
 from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, OfferedFilter
 
@@ -46,17 +47,8 @@ class PoolFilter(OfferedFilter):
         return Q(work_pool_name=values[-1])
 
 
-class PausedFilter(ChoiceFilter):
+class SchedulesFilter(PausedFilter):
     title = "schedules"
-    parameter_name = "paused"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("yes", "Paused"), ("no", "Not paused")]
-
-    @classmethod
-    def selects(cls, values: list[str]) -> Q:
-        wanted = {"yes": True, "no": False}.get(values[-1])
-        return Q() if wanted is None else Q(is_paused=wanted)
 
 
 class DeletedFilter(ChoiceFilter):

@@ -21,6 +21,7 @@ from flows.models import Deployment
 from flows.parameters import Invalid, ParameterForm
 from portal.admin.problem import Problem
 from portal.admin.run_form.context import RunFormContext, build_context, page_context
+from portal.admin.run_form.draft import EXPIRED
 from portal.admin.run_form.page import key_of
 from portal.admin.schedules import schedule_draft
 from portal.admin.schedules.forms import ScheduleOptionsForm
@@ -128,7 +129,7 @@ def handle_form(form: RunFormContext, replaces: Schedule | None, before: dict[st
         draft = schedule_draft.read_schedule(edited, form.deployment, actor_of(request).user, replaces)
         if draft is None:
             options = ScheduleOptionsForm(form.rules, initial=request.POST.dict())
-            return page(form, replaces, options, parameter_form(form, initial), refusal=schedule_draft.EXPIRED)
+            return page(form, replaces, options, parameter_form(form, initial), refusal=EXPIRED)
         # An untouched field means the value that it was shown with; a secret is not shown at all.
         initial = draft.values
     options = ScheduleOptionsForm(form.rules, request.POST)
@@ -146,7 +147,7 @@ def handle_draft(form: RunFormContext, replaces: Schedule | None) -> HttpRespons
     if draft is None:
         options = ScheduleOptionsForm(form.rules)
         parameters = parameter_form(form, form.offer.initial)
-        return page(form, replaces, options, parameters, refusal=schedule_draft.EXPIRED)
+        return page(form, replaces, options, parameters, refusal=EXPIRED)
     if "change" in request.POST:
         return edit(form, draft)
     confirmation = request.POST.get("confirmation", "").strip()

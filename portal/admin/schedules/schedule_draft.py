@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -14,18 +14,11 @@ from django.utils import timezone
 
 from flows import canonical, encryption
 from flows.models import Deployment
-from portal.admin.problem import Problem
+from portal.admin.run_form.draft import VALID_FOR
 from runs.actors import Actor
 from runs.automation import schedule_listings, schedules
 from runs.models import Schedule
 
-# As the confirmation of a run: it can hold secrets.
-VALID_FOR = timedelta(minutes=30)
-EXPIRED = Problem(
-    "form.expired",
-    f"This page expired after {VALID_FOR // timedelta(minutes=1)} minutes, or belongs to someone else. "
-    "Fill in the form again.",
-)
 MOMENTS = ("anchor", "valid_until")
 
 

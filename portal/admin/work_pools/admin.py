@@ -18,10 +18,10 @@ from django.views.decorators.http import require_POST
 from flows.models import WorkPool, WorkQueue
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
-from portal.admin.filters import EnvironmentFilter
+from portal.admin.filters import EnvironmentFilter, PausedFilter
 from portal.admin.limit_form import change_limits
 from portal.admin.work_pools import page
-from portal.admin.work_pools.filters import PausedFilter, TypeFilter
+from portal.admin.work_pools.filters import TypeFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import RestrictedList
 from portal.ui import freshness

@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from portal.auth.request_user import actor_of, permissions_of
-from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, OfferedFilter
+from portal.lists.filters import MOST_CHOICES, Choices, OfferedFilter
 from runs.work_pools import WORK_POOLS
 
 
@@ -24,16 +24,3 @@ class TypeFilter(OfferedFilter):
     @classmethod
     def selects(cls, values: list[str]) -> Q:
         return Q(type=values[-1])
-
-
-class PausedFilter(ChoiceFilter):
-    title = "state"
-    parameter_name = "paused"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("yes", "Paused"), ("no", "Not paused")]
-
-    @classmethod
-    def selects(cls, values: list[str]) -> Q:
-        wanted = {"yes": True, "no": False}.get(values[-1])
-        return Q() if wanted is None else Q(is_paused=wanted)

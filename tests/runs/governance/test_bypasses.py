@@ -79,7 +79,7 @@ def test_only_what_is_new_is_reported_also_where_as_many_have_gone(
     entry = AuditEntry.objects.filter(verb="bypass.found").order_by("-sequence")[0]
     assert (entry.subject_name, entry.environment, entry.after["new"], entry.before) == ("prod", "prod", 1, {"ways": 1})
     consumers.deliver()
-    notices = Notification.objects.filter(subject__contains="past the portal")
+    notices = Notification.objects.filter(subject__contains="bypasses")
     assert {each.person.username for each in notices} == {"administrator", "auditor"}
     assert "first (runs monthly/monthly)" in notices.order_by("-pk")[0].text
 

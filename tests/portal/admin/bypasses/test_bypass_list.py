@@ -1,4 +1,4 @@
-"""The list of ways past the portal: who sees which, what could not be read, and where the numbers lead."""
+"""The list of bypasses: who sees which, what could not be read, and where the numbers lead."""
 
 from __future__ import annotations
 

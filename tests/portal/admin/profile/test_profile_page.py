@@ -1,4 +1,4 @@
-"""The profile: each user sees and sets what is theirs, and nobody else's."""
+"""The profile: each user sees and sets only their own."""
 
 from __future__ import annotations
 
