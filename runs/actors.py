@@ -175,6 +175,11 @@ class Actor:
         return cls(Kind.CHAIN, str(pk), f"chain {name}", Channel.CHAIN, on_behalf_of=on_behalf_of)
 
     @classmethod
+    def of_schedule(cls, owner: User, *, name: str, agent: Agent | None = None) -> Actor:
+        """Return the actor of a schedule that requests one of its runs: its owner, by the name it has there."""
+        return cls(Kind.SCHEDULE, str(owner.pk), name, Channel.SCHEDULE, owner, agent=agent)
+
+    @classmethod
     def system(cls, name: str = "portal") -> Actor:
         return cls(Kind.SYSTEM, "", name, Channel.SYNC)
 

@@ -203,6 +203,7 @@ REQUESTS = Listing(
         "deployment": Filter("spec__deployment_name", str, "Full name of the deployment."),
         "state": Filter("state__in", list[str], "States of the request; several match any."),
         "change": Filter("change", int, "Number of the change request."),
+        "schedule": Filter("change__occurrence_of", int, "Number of a schedule of which each run is approved."),
         "requested_by": Filter("change__requested_by_name", str, "User name of the requester."),
         "ticket": Filter("change__ticket", str, "Ticket."),
         "search": Filter(

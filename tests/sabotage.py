@@ -1151,6 +1151,23 @@ SABOTAGES = (
         "    if False:\n",
     ),
     Sabotage(
+        "runs of a schedule that are approved one by one are approved with it",
+        (
+            "tests/runs/automation/test_each_run.py::test_the_run_waits_ahead_of_its_time_for_an_approval_of_its_own",
+            "tests/runs/automation/test_each_run.py::test_without_any_stage_each_run_still_needs_an_approval",
+        ),
+        "runs/requests/submit.py",
+        "    is_each = kind == ChangeRequest.Kind.SCHEDULE and requirements.approve_each_run\n",
+        "    is_each = False\n",
+    ),
+    Sabotage(
+        "a run of a schedule needs an approval of its own only where any run does",
+        ("tests/runs/automation/test_each_run.py::test_without_any_stage_each_run_still_needs_an_approval",),
+        "runs/requests/submit.py",
+        "        elif occurrence_of:\n            requirements = with_approval(requirements)\n",
+        "",
+    ),
+    Sabotage(
         "the next due time of a schedule does not move on",
         ("tests/runs/automation/test_schedule_clock.py::test_it_requests_each_start_shortly_before_its_time_and_once",),
         "runs/automation/schedule_states.py",
@@ -1336,8 +1353,8 @@ SABOTAGES = (
         "a retry whose first start was approved waits for no one",
         ("tests/runs/requests/test_retry.py::test_an_approval_is_for_one_start",),
         "runs/requests/submit.py",
-        "            requirements = with_approval(requirements)\n",
-        "            pass\n",
+        "so is this one, whatever rules say now.\n            requirements = with_approval(requirements)\n",
+        "so is this one, whatever rules say now.\n            pass\n",
     ),
     Sabotage(
         "tokens of a service account outlive its owner in the database",

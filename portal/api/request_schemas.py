@@ -118,7 +118,7 @@ class ChangeRow(Row):
     at_once: int | None = Field(description="Of a backfill: how many of its runs are open at a time.")
     on_failure: str = Field(description="Of a backfill: stop or go_on.", examples=["stop"])
     progress: str = Field(description="Of a backfill or a chain: running, paused or stopped.", examples=["running"])
-    schedule: int | None = Field(description="Of a schedule: its number. Its runs are in the list of run requests.")
+    schedule: int | None = Field(description="Of a schedule, or of one of its runs: its number.")
     specs: list[SpecPart] = Field(description="What would run; those that you can see.")
     requests: list[RequestRow] = Field(description="The runs; those that you can see.")
     approvals: list[ApprovalPart]
@@ -148,7 +148,7 @@ class ChangeRow(Row):
             at_once=row.pacing.get("at_once"),
             on_failure=row.pacing.get("on_failure", ""),
             progress=row.progress if row.kind in PACED else "",
-            schedule=row.schedule.pk if row.is_schedule else None,
+            schedule=row.schedule.pk if row.is_schedule else row.occurrence_of_id,
             specs=specs_of(row, by_spec, permissions),
             requests=[RequestRow.of(each) for each in visible],
             approvals=[ApprovalPart.of(each, row) for each in row.approvals.all()],

@@ -51,14 +51,18 @@ class ScheduleRow(paging.Row):
     message: str
     next_due: datetime | None = Field(description="Null while it is not active.")
     last_due: datetime | None
+    approves_each: bool = Field(description="Whether each run is a request that needs its own approval.")
     missed: int = Field(description="Starts that were skipped because the portal was down.")
     url: str
 
     @classmethod
     def columns(cls, row: Schedule) -> dict[str, Any]:
-        same = ("name", "rule_type", "rule", "time_zone", "anchor", "catch_up", "valid_until", "state", "code")
+        same = (
+            *("name", "rule_type", "rule", "time_zone", "anchor", "catch_up", "valid_until", "approves_each"),
+            *("state", "code", "message", "next_due", "last_due", "missed"),
+        )
         return {
-            **{name: getattr(row, name) for name in (*same, "message", "next_due", "last_due", "missed")},
+            **{name: getattr(row, name) for name in same},
             "id": row.pk,
             "change": row.change_id,
             "environment": row.environment.slug,

@@ -29,6 +29,7 @@ class Schedule:
     message: str
     next_due: datetime | None
     last_due: datetime | None
+    approves_each: bool
     missed: int
     url: str
 

@@ -12,13 +12,13 @@ from flows import canonical, encryption
 from flows.db_text import sanitize
 from flows.wording import plural
 from runs import changes
-from runs.access.decisions import Permissions
+from runs.access.decisions import Permissions, Target
 from runs.audit import signatures
 from runs.automation import schedule_times
 from runs.automation.schedule_times import Rule, RuleType
 from runs.digests import change_digest
 from runs.errors import Refused
-from runs.governance.requirements import Requirements
+from runs.governance.requirements import Requirements, requirements_for
 from runs.models import RunRequest, Schedule, Verb
 from runs.requests import spec_digest, spec_values
 
@@ -171,6 +171,9 @@ def obstacle(schedule: Schedule) -> Obstacle | None:
 def approval_obstacle(schedule: Schedule) -> Obstacle | None:
     """Return why the approvals do not hold for a run of the schedule, as its launch would say."""
     change, spec = schedule.change, schedule.spec
+    if not schedule.approves_each and requirements_for(Target.of(schedule.deployment)).approve_each_run:
+        sentence = f"Each run of {schedule.deployment} must be approved now. Renew the schedule."
+        return Obstacle("approval.each_run", sentence)
     run_request = RunRequest(change=change, spec=spec, environment=schedule.environment, deployment=schedule.deployment)
     try:
         changes.require_approved(run_request)

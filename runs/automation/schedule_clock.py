@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from runs import audit, changes, events
 from runs.actors import Actor
-from runs.automation import schedule_checks, schedule_states, schedule_times, schedules
+from runs.automation import schedule_approvals, schedule_checks, schedule_states, schedule_times, schedules
 from runs.models import ChangeRequest, RunEvent, Schedule
 from runs.requests import add_occurrence
 
@@ -43,7 +43,8 @@ def tick() -> None:
     for pk in decided.order_by("pk").values_list("pk", flat=True)[:MOST_AT_ONCE]:
         schedules.activate(pk)
     due = Schedule.objects.filter(state=State.ACTIVE, next_due__lte=timezone.now() + AHEAD)
-    for pk in due.order_by("next_due", "pk").values_list("pk", flat=True)[:MOST_AT_ONCE]:
+    found = list(due.order_by("next_due", "pk").values_list("pk", flat=True)[:MOST_AT_ONCE])
+    for pk in dict.fromkeys([*found, *schedule_approvals.due(MOST_AT_ONCE)]):
         try:
             run_due(pk)
         except DatabaseError:
@@ -89,7 +90,11 @@ def run_due(pk: int) -> None:
         # 1. The process that has the lock does the work; what it did shows in the next due time.
         schedule = schedule_states.lock(pk, skip_locked=True)
         now = timezone.now()
-        if schedule is None or schedule.next_due is None or schedule.next_due > now + AHEAD:
+        if schedule is None or schedule.next_due is None:
+            act.is_repeat = True
+            return
+        until = now + (schedule_approvals.lead(schedule) if schedule.approves_each else AHEAD)
+        if schedule.next_due > until:
             act.is_repeat = True
             return
         act.subject, act.environment, act.before = schedule, schedule.environment.slug, {"state": schedule.state}
@@ -98,14 +103,18 @@ def run_due(pk: int) -> None:
             return
         # 2. What is due, and which of it starts.
         first = schedule.next_due
-        dues, number, following = due_times(schedule, now + AHEAD)
-        started = chosen(schedule, dues, now)
-        add_all(schedule, change, started)
+        dues, number, following = due_times(schedule, until)
+        chosen_dues = chosen(schedule, dues, now)
+        if schedule.approves_each:
+            started = schedule_approvals.request_each(schedule, chosen_dues, decide_before=following)
+        else:
+            started = chosen_dues
+            add_all(schedule, change, started)
         # 3. The next due time, in the same transaction, and what was missed. What starts in time is in the entry of its
         #    launch.
         late = number - (now - dues[-1] <= LATE)
-        skipped = number - len(started)
-        skipped_at = max((due for due in dues if due not in started), default=dues[0])
+        skipped = number - len(chosen_dues)
+        skipped_at = max((due for due in dues if due not in chosen_dues), default=dues[0])
         schedule_states.advance(schedule, started=started, skipped=skipped, skipped_at=skipped_at, next_due=following)
         act.is_repeat = not late
         if late:

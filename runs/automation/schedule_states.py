@@ -99,6 +99,7 @@ def replace(schedule: Schedule, act_after: dict[str, Any]) -> None:
 def pause(schedule: Schedule, *, code: str, message: str, by_name: str = "") -> int:
     """Pause an active schedule, and withdraw its runs that were not sent to Prefect; return how many."""
     withdrawn = changes.withdraw_unsent(lock_change(schedule), message)
+    withdrawn += changes.withdraw_occurrences(schedule, message)
     update(schedule, state=State.PAUSED, next_due=None, code=code, message=message, changed_by_name=by_name)
     return withdrawn
 
@@ -109,7 +110,8 @@ def resume(schedule: Schedule, due: datetime, *, by_name: str) -> None:
 
 
 def end(schedule: Schedule, *, code: str, message: str, by_name: str = "") -> None:
-    """End a schedule for good."""
+    """End a schedule for good, and withdraw those of its runs that are requests of their own and were not sent."""
+    changes.withdraw_occurrences(schedule, message)
     update(schedule, state=State.ENDED, next_due=None, code=code, message=message, changed_by_name=by_name)
 
 

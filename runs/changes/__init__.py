@@ -20,7 +20,15 @@ from runs.changes.launch_queue import LANES, queue_launches
 from runs.changes.launch_results import hold, launched, launched_together, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
 from runs.changes.pacing import cancel_rest, pause, resume
-from runs.changes.release import advance, close, release, require_step_released, to_advance, withdraw_unsent
+from runs.changes.release import (
+    advance,
+    close,
+    release,
+    require_step_released,
+    to_advance,
+    withdraw_occurrences,
+    withdraw_unsent,
+)
 from runs.changes.settle import settle, settle_deleted, settle_swept
 from runs.changes.stages import Step, approvers_of, emergency_override, step_for, steps
 from runs.changes.states import CHANGE_LEGAL_FROM, LEGAL_FROM, move, move_together
@@ -76,6 +84,7 @@ __all__ = [
     "to_advance",
     "why_waiting",
     "withdraw",
+    "withdraw_occurrences",
     "withdraw_unsent",
     "withdraw_waiting",
 ]

@@ -188,6 +188,22 @@ def withdraw_unsent(change: ChangeRequest, message: str) -> int:
     return len(pks)
 
 
+def withdraw_occurrences(schedule: Schedule, message: str) -> int:
+    """Withdraw the change requests for single runs of a schedule that were not sent to Prefect; return how many."""
+    live = ChangeRequest.objects.filter(
+        occurrence_of=schedule, state__in=[ChangeState.WAITING, ChangeState.APPROVED]
+    ).select_for_update(of=["self"])
+    withdrawn = 0
+    for change in live.order_by("pk"):
+        unsent = change.run_requests.select_for_update(of=["self"]).filter(state__in=LEGAL_FROM[State.WITHDRAWN])
+        # One that was sent goes on, and its change request with it.
+        if unsent.exists():
+            move_change(change, to=ChangeState.WITHDRAWN, message=message)
+            events.record(RunEvent.Kind.REQUEST_WITHDRAWN, change=change)
+            withdrawn += 1
+    return withdrawn
+
+
 def close(change: ChangeRequest, message: str) -> int:
     """Close an approved change request of a schedule that has ended; return how many runs were withdrawn with it."""
     withdrawn = withdraw_unsent(change, message)

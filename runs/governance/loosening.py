@@ -136,6 +136,7 @@ POLICY: dict[str, Rule] = {
     "cancel_moved": ("cancels changed runs", is_turned_off),
     "token_days": ("longest token in days", is_longer),
     "schedule_days": ("longest schedule in days", is_longer),
+    "approve_each_run": ("each run of a schedule is approved", is_turned_off),
     "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
     "risk": ("risk", is_lower),
     **SELECTOR,

@@ -43,6 +43,7 @@ POLICY = [
     "cancel_moved",
     "token_days",
     "schedule_days",
+    "approve_each_run",
     "outside_window",
     "risk",
 ]

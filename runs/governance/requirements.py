@@ -40,6 +40,7 @@ class Requirements:
     cancel_moved: bool = False
     refuse_outside_window: bool = False
     schedule_days: int | None = None
+    approve_each_run: bool = False
     risk: str = Risk.LOW
     names: tuple[str, ...] = ()
 
@@ -116,6 +117,7 @@ def requirements_for(target: Target, *others: Target) -> Requirements:
         cancel_moved=any(policy.cancel_moved for policy in found),
         refuse_outside_window=any(policy.outside_window == Policy.Outside.REFUSE for policy in found),
         schedule_days=min((policy.schedule_days for policy in found if policy.schedule_days), default=None),
+        approve_each_run=any(policy.approve_each_run for policy in found),
         risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
         names=tuple(policy.name for policy in found),
     )

@@ -459,6 +459,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "approve_each_run",
+                    models.BooleanField(
+                        default=False,
+                        help_text="Each run of a schedule is a request of its own, which needs its own approval.",
+                        verbose_name="approve each run of schedules",
+                    ),
+                ),
+                (
                     "outside_window",
                     models.CharField(
                         choices=[("wait", "Hold the run until it may start"), ("refuse", "Refuse the request")],
@@ -2329,6 +2337,26 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
+        ),
+        migrations.AddField(
+            model_name="changerequest",
+            name="occurrence_of",
+            field=models.ForeignKey(
+                db_index=False,
+                help_text="The schedule of which this is one run, if each of its runs is approved.",
+                null=True,
+                on_delete=models.PROTECT,
+                related_name="occurrences",
+                to="runs.schedule",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="changerequest",
+            index=models.Index(
+                condition=models.Q(("occurrence_of__isnull", False)),
+                fields=["occurrence_of", "-id"],
+                name="changes_by_schedule",
+            ),
         ),
         migrations.CreateModel(
             name="Chain",

@@ -322,14 +322,14 @@ CREATE TRIGGER closed_stays_closed BEFORE UPDATE ON runs_changerequest FOR EACH 
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_changerequest FOR EACH ROW
     WHEN (
         (OLD.kind, OLD.submission_key, OLD.environment_id, OLD.environment_name, OLD.requested_by_id,
-         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.agent_id, OLD.channel, OLD.requested_at,
-         OLD.reason, OLD.ticket, OLD.needs_approval, OLD.approvals_needed, OLD.policy, OLD.pacing, OLD.contents,
-         OLD.digest, OLD.signature)
+         OLD.requested_by_name, OLD.on_behalf_of_id, OLD.on_behalf_of_name, OLD.agent_id, OLD.occurrence_of_id,
+         OLD.channel, OLD.requested_at, OLD.reason, OLD.ticket, OLD.needs_approval, OLD.approvals_needed, OLD.policy,
+         OLD.pacing, OLD.contents, OLD.digest, OLD.signature)
         IS DISTINCT FROM
         (NEW.kind, NEW.submission_key, NEW.environment_id, NEW.environment_name, NEW.requested_by_id,
-         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.agent_id, NEW.channel, NEW.requested_at,
-         NEW.reason, NEW.ticket, NEW.needs_approval, NEW.approvals_needed, NEW.policy, NEW.pacing, NEW.contents,
-         NEW.digest, NEW.signature)
+         NEW.requested_by_name, NEW.on_behalf_of_id, NEW.on_behalf_of_name, NEW.agent_id, NEW.occurrence_of_id,
+         NEW.channel, NEW.requested_at, NEW.reason, NEW.ticket, NEW.needs_approval, NEW.approvals_needed, NEW.policy,
+         NEW.pacing, NEW.contents, NEW.digest, NEW.signature)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_changerequest table');
 CREATE TRIGGER stays BEFORE DELETE ON runs_changerequest FOR EACH ROW
@@ -484,7 +484,7 @@ BEGIN
         ('runs_policy',
          'id environment_id tag flow_name full_name name stages approval_minutes needs_reason needs_ticket '
          'ticket_pattern ticket_link needs_confirmation refuse_moving cancel_moved token_days '
-         'schedule_days outside_window risk',
+         'schedule_days approve_each_run outside_window risk',
          ''),
         ('runs_window',
          'id environment_id tag flow_name full_name name effect cron minutes time_zone is_active reason',

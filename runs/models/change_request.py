@@ -30,6 +30,7 @@ FROZEN = [
     "on_behalf_of",
     "on_behalf_of_name",
     "agent",
+    "occurrence_of",
     "channel",
     "requested_at",
     "reason",
@@ -130,6 +131,14 @@ class ChangeRequest(models.Model):
     agent = models.ForeignKey(
         Agent, models.PROTECT, null=True, related_name="change_requests", help_text="The AI agent that asked for it."
     )
+    occurrence_of = models.ForeignKey(
+        "runs.Schedule",
+        models.PROTECT,
+        null=True,
+        related_name="occurrences",
+        db_index=False,
+        help_text="The schedule of which this is one run, if each of its runs is approved.",
+    )
     channel = models.CharField(max_length=20)
     requested_at = models.DateTimeField(db_default=Now())
     reason = models.CharField(max_length=1000, blank=True)
@@ -178,6 +187,11 @@ class ChangeRequest(models.Model):
             GinIndex(OpClass(Upper("requested_by_name"), name="gin_trgm_ops"), name="changes_search_requester"),
             GinIndex(OpClass(Upper("reason"), name="gin_trgm_ops"), name="changes_search_reason"),
             models.Index(Upper("ticket"), name="changes_search_ticket"),
+            models.Index(
+                fields=["occurrence_of", "-id"],
+                condition=models.Q(occurrence_of__isnull=False),
+                name="changes_by_schedule",
+            ),
             # For the budget of an agent.
             models.Index(fields=["agent", "-requested_at"], condition=models.Q(agent__isnull=False), name="by_agent"),
         ]

@@ -92,6 +92,11 @@ class Policy(Selector):
         blank=True,
         help_text="Schedules here must end within this time. Blank = one year.",
     )
+    approve_each_run = models.BooleanField(
+        "approve each run of schedules",
+        default=False,
+        help_text="Each run of a schedule is a request of its own, which needs its own approval.",
+    )
     outside_window = models.CharField("outside change windows", max_length=10, choices=Outside, default=Outside.WAIT)
     risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to approvers.")
 

@@ -133,5 +133,10 @@ class Schedule(models.Model):
         return self.COLOURS[self.State(self.state)]
 
     @property
+    def approves_each(self) -> bool:
+        """Whether each of its runs is a change request of its own; select the change request with it."""
+        return bool(self.change.policy.get("each_run"))
+
+    @property
     def is_live(self) -> bool:
         return self.state in (self.State.ACTIVE, self.State.PAUSED)

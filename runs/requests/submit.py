@@ -24,7 +24,7 @@ from runs.errors import Refused
 from runs.governance.agents import require_within_budget
 from runs.governance.independence import Involved
 from runs.governance.requirements import Requirements, requirements_for, with_approval, with_person
-from runs.models import ChainRun, ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
+from runs.models import ChainRun, ChangeRequest, RunEvent, RunRequest, RunSpec, Schedule, Verb
 from runs.models.request import State
 from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import contents_digest, values_of
@@ -77,6 +77,8 @@ def submit_change(
     on_failure: ChangeRequest.OnFailure | None = None,
     schedule: Mapping[str, Any] | None = None,
     chain_run: ChainRun | None = None,
+    occurrence_of: Schedule | None = None,
+    decide_before: datetime | None = None,
 ) -> ChangeRequest:
     """Submit a change request; its runs are queued for launch, or wait for approval.
 
@@ -86,8 +88,9 @@ def submit_change(
     starts outside change windows and during a freeze, for requesters with that permission. `confirmation` is the typed
     name of the deployment, for a run that deletes data. `at_once` is the number of runs that may be open at a time;
     None is no limit. `on_failure` is what a backfill does when one of its runs fails, `schedule` when those of a
-    schedule are due. `chain_run` is the unsaved row of a chain, whose specs are its steps. Raises `Forbidden`,
-    `Refused`, or `flows.parameters.Invalid` with every error at once.
+    schedule are due. `chain_run` is the unsaved row of a chain, whose specs are its steps. `occurrence_of` is the
+    schedule of which this is one run: it needs an approval whatever the rules ask, in time before `decide_before`.
+    Raises `Forbidden`, `Refused`, or `flows.parameters.Invalid` with every error at once.
     """
     key = submission_key or uuid.uuid4()
     # A service account acts for its owner, who therefore cannot approve it either.
@@ -103,7 +106,9 @@ def submit_change(
             scheduled_for = moments.in_utc(scheduled_for)
         specs = reread(specs)
         permissions = Permissions.of(by)
-        verbs = [verb_for(spec, scheduled_for, permissions, by) for spec in specs]
+        # That a schedule starts later is another permission, which the clock has asked for.
+        starts_at = None if occurrence_of else scheduled_for
+        verbs = [verb_for(spec, starts_at, permissions, by) for spec in specs]
         # 2. What does not depend on the values, permission first: without it nothing else is revealed.
         for spec, verb in zip(specs, verbs, strict=True):
             permissions.require(verb, spec.deployment)
@@ -112,6 +117,8 @@ def submit_change(
         requirements = requirements_for(*map(Target.of, deployments_of(specs)))
         if kind == ChangeRequest.Kind.RETRY:
             # It is a change request only because its first start was approved: so is this one, whatever rules say now.
+            requirements = with_approval(requirements)
+        elif occurrence_of:
             requirements = with_approval(requirements)
         elif by.agent:
             requirements = with_person(requirements, specs[0].deployment.environment)
@@ -145,12 +152,13 @@ def submit_change(
             on_behalf_of=on_behalf_of,
             on_behalf_of_name=on_behalf_of.get_username() if on_behalf_of else "",
             agent=by.agent,
+            occurrence_of=occurrence_of,
             channel=by.channel,
             reason=reason.strip(),
             ticket=ticket.strip(),
             needs_approval=bool(requirements.stages),
             approvals_needed=requirements.approvals_needed,
-            policy=requirements.frozen(),
+            policy=policy_of(kind, requirements),
             pacing={
                 name: value
                 for name, value in (("at_once", at_once), ("on_failure", on_failure), ("schedule", schedule))
@@ -159,7 +167,8 @@ def submit_change(
             state=ChangeRequest.State.WAITING if requirements.stages else ChangeRequest.State.APPROVED,
         )
         if requirements.stages:
-            change.expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
+            expires_at = timezone.now() + timedelta(minutes=requirements.minutes)
+            change.expires_at = min(expires_at, decide_before or expires_at)
         starts = first_occurrences(change, [each.row for each in frozen], scheduled_for)
         seal(change, [each.row for each in frozen], starts, chain_run)
         for run_request in starts:
@@ -194,6 +203,12 @@ def reread(specs: Sequence[Spec]) -> list[Spec]:
     if len({deployment.environment_id for deployment in now.values()}) > 1:
         raise Refused("change.environments", "The runs are of several environments. Submit a request for each of them.")
     return [replace(spec, deployment=now[spec.deployment.pk]) for spec in specs]
+
+
+def policy_of(kind: ChangeRequest.Kind, requirements: Requirements) -> dict[str, Any]:
+    """Return the requirements that a change request stores; of a schedule also whether each of its runs is approved."""
+    is_each = kind == ChangeRequest.Kind.SCHEDULE and requirements.approve_each_run
+    return requirements.frozen() | ({"each_run": True} if is_each else {})
 
 
 def deployments_of(specs: Sequence[Spec]) -> list[Deployment]:

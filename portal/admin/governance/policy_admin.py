@@ -113,8 +113,8 @@ class PolicyForm(SelectorForm):
         model = Policy
         fields = [
             *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
-            *("needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days", "outside_window"),
-            *("risk", *SELECTOR),
+            *("needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days"),
+            *("approve_each_run", "outside_window", "risk", *SELECTOR),
         ]
         labels = {
             "approval_minutes": "Approval timeout (minutes)",
@@ -125,6 +125,7 @@ class PolicyForm(SelectorForm):
             "needs_confirmation": "Require typed confirmation",
             "refuse_moving": "Refuse code that is not pinned",
             "cancel_moved": "Cancel runs whose deployment changed",
+            "approve_each_run": "Approve each run of schedules",
             "outside_window": "Outside change windows",
         }
         widgets = {
@@ -138,7 +139,7 @@ class PolicyForm(SelectorForm):
     field_order = [
         *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
         *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days"),
-        *("outside_window", "risk", *SELECTOR),
+        *("approve_each_run", "outside_window", "risk", *SELECTOR),
     ]
 
     def clean(self) -> dict[str, Any]:
@@ -198,6 +199,7 @@ def requirements(policy: Policy) -> list[str]:
         "unchanged deployment at start": policy.cancel_moved,
         f"tokens of at most {plural(policy.token_days or 0, 'day')}": bool(policy.token_days),
         f"schedules of at most {plural(policy.schedule_days or 0, 'day')}": bool(policy.schedule_days),
+        "approval of each run of a schedule": policy.approve_each_run,
     }
     return [label for label, applies in labels.items() if applies]
 
@@ -218,5 +220,6 @@ def facts(policy: Policy) -> list[tuple[str, str]]:
         ("Deployment changed when the run starts", "run is cancelled" if policy.cancel_moved else "reported"),
         ("Longest token", plural(policy.token_days, "day") if policy.token_days else "1 year"),
         ("Longest schedule", plural(policy.schedule_days, "day") if policy.schedule_days else "1 year"),
+        ("Runs of schedules", "approved one by one" if policy.approve_each_run else "approved with the schedule"),
         ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

@@ -24,7 +24,8 @@ def context(schedule: Schedule, by: Actor, permissions: Permissions) -> dict[str
     is_own = by.is_same_person_as(schedule.change.requested_by_id)
     may_manage = permissions.decide(Verb.SCHEDULE, deployment).allowed
     is_active, is_paused = schedule.state == Schedule.State.ACTIVE, schedule.state == Schedule.State.PAUSED
-    requested = schedule.change.run_requests.select_related("run", "spec", "change").order_by("-pk")
+    mine = {"change__occurrence_of": schedule} if schedule.approves_each else {"change": schedule.change_id}
+    requested = RunRequest.objects.filter(**mine).select_related("run", "spec", "change").order_by("-pk")
     return {
         "schedule": schedule,
         "deployment": deployment,
