@@ -147,8 +147,10 @@ JOIN auth_user ON username = 'requester-' || number % 200
 JOIN flows_deployment AS deployment ON deployment.id = number % 300 + 1;
 
 -- step: notifications
-INSERT INTO runs_notification (person_id, topic, subject, text, created_at, state, sent_at)
-SELECT auth_user.id, 'answered', 'Your request ' || number || ' was approved', 'It was approved.',
-    now - number * interval '10 seconds', 'sent', now - number * interval '10 seconds'
+INSERT INTO runs_notification (person_id, topic, subject, text, target_kind, target_id, created_at, read_at)
+SELECT auth_user.id, 'answered', 'Your request ' || number || ' was approved', 'It was approved.', '', '',
+    now - number * interval '10 seconds', CASE WHEN number > 100 THEN now - number * interval '9 seconds' END
 FROM size, generate_series(1, requests / 5) AS number
 JOIN auth_user ON username = CASE number % 4 WHEN 0 THEN 'broad' WHEN 1 THEN 'narrow' ELSE 'requester-' || number % 200 END;
+INSERT INTO runs_delivery (notification_id, key, state, attempts, sent_at, answer, message)
+SELECT id, gen_random_uuid(), 'sent', 1, created_at, '', '' FROM runs_notification;

@@ -51,7 +51,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.fire_rules": Priority.NOTIFY,
     "runs.tasks.group_failures": Priority.NOTIFY,
     "runs.tasks.evaluate_levels": Priority.NOTIFY,
-    "runs.tasks.send_notification": Priority.NOTIFY,
+    "runs.tasks.send_deliveries": Priority.NOTIFY,
     "runs.tasks.send_reset_link": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,
     "runs.tasks.check_schedules": Priority.NOTIFY,

@@ -19,7 +19,7 @@ from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock
 from runs.errors import Refused
 from runs.governance import accounts, bypasses, configuration, freezes, outside_changes
-from runs.models import Action, ChangeRequest, Export, Notification, Run, RunRequest
+from runs.models import Action, ChangeRequest, Export, Run, RunRequest
 from runs.models.action import OPEN
 from runs.models.request import State
 
@@ -68,8 +68,10 @@ def evaluate_levels() -> None:
     levels.evaluate()
 
 
-def send_notification(pk: int) -> None:
-    notifications.send(Notification.objects.select_related("person").get(pk=pk))
+def send_deliveries(lane: int) -> None:
+    """Send what is due to one address; the rest in a further task, so that others are not held up."""
+    if notifications.send_due(lane):
+        queue.enqueue("runs.tasks.send_deliveries", lane)
 
 
 def send_reset_link(pk: int) -> None:
@@ -185,11 +187,12 @@ def requeue_due() -> None:
         # An answer that is unknown is asked for singly, also of a backfill.
         "runs.tasks.launch": RunRequest.objects.filter(state=State.LAUNCHING),
         "runs.tasks.carry_out": Action.objects.filter(state__in=OPEN),
-        "runs.tasks.send_notification": Notification.objects.filter(state=Notification.State.WANTED),
     }
     for task, rows in table.items():
         for pk in rows.filter(due).values_list("pk", flat=True):
             queue.enqueue(task, pk)
+    for lane in notifications.due_lanes():
+        queue.enqueue("runs.tasks.send_deliveries", lane)
     changes.queue_launches(RunRequest.objects.filter(due, state=State.APPROVED).select_related("change"))
     for pk in RunRequest.objects.filter(check_definition_at__lte=now).values_list("pk", flat=True):
         queue.enqueue("runs.tasks.check_definition", pk)

@@ -332,6 +332,56 @@ class Migration(migrations.Migration):
                 ("target_kind", models.CharField(blank=True, max_length=20)),
                 ("target_id", models.CharField(blank=True, max_length=20)),
                 ("created_at", models.DateTimeField(db_default=Now())),
+                ("read_at", models.DateTimeField(null=True)),
+                ("person", models.ForeignKey(USER, models.CASCADE, null=True, related_name="notices")),
+            ],
+            options={
+                "ordering": ["-created_at"],
+                "indexes": [
+                    models.Index(fields=["environment", "created_at"], name="notifications_by_age"),
+                    models.Index(fields=["person", "-created_at", "-id"], name="notifications_of_person"),
+                    models.Index(condition=models.Q(("read_at", None)), fields=["person"], name="unread_notifications"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Channel",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("webhook", "Webhook"),
+                            ("slack", "Slack"),
+                            ("teams", "Microsoft Teams"),
+                            ("service", "Other service"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("sealed_address", models.BinaryField()),
+                ("sealed_secret", models.BinaryField(default=b"")),
+                ("destination", models.CharField(editable=False, max_length=255)),
+                ("allows_private", models.BooleanField(default=False, verbose_name="private networks")),
+                ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "disabled_why",
+                    models.CharField(blank=True, editable=False, max_length=300, verbose_name="why disabled"),
+                ),
+                ("failures", models.PositiveIntegerField(default=0, editable=False)),
+                ("next_attempt_at", models.DateTimeField(editable=False, null=True)),
+                ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                ("created_by_name", models.CharField(editable=False, max_length=200)),
+            ],
+            options={"ordering": ["name"], "default_permissions": ["view"]},
+        ),
+        migrations.CreateModel(
+            name="Delivery",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 (
                     "state",
                     models.CharField(
@@ -342,15 +392,28 @@ class Migration(migrations.Migration):
                 ),
                 ("attempts", models.PositiveIntegerField(default=0)),
                 ("next_attempt_at", models.DateTimeField(null=True)),
-                ("sent_at", models.DateTimeField(null=True)),
+                ("sent_at", models.DateTimeField(null=True, verbose_name="sent")),
+                ("status", models.PositiveSmallIntegerField(null=True)),
+                ("answer", models.TextField(blank=True)),
                 ("message", models.TextField(blank=True)),
-                ("person", models.ForeignKey(USER, models.CASCADE, related_name="notices")),
+                ("channel", models.ForeignKey("runs.channel", models.PROTECT, null=True, related_name="deliveries")),
+                ("notification", models.ForeignKey("runs.notification", models.CASCADE, related_name="deliveries")),
             ],
             options={
-                "ordering": ["-created_at"],
+                "verbose_name_plural": "deliveries",
+                "ordering": ["-pk"],
+                "default_permissions": (),
                 "indexes": [
-                    models.Index(fields=["state", "next_attempt_at"], name="runs_notifi_state_888022_idx"),
-                    models.Index(fields=["environment", "created_at"], name="notifications_by_age"),
+                    models.Index(
+                        condition=models.Q(("state", "wanted")), fields=["channel", "id"], name="open_deliveries"
+                    ),
+                    models.Index(condition=models.Q(("state", "failed")), fields=["-id"], name="failed_deliveries"),
+                    models.Index(fields=["channel", "-id"], name="deliveries_of_channel"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("notification", "channel"), name="unique_delivery_per_address", nulls_distinct=False
+                    )
                 ],
             },
         ),

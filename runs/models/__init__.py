@@ -8,6 +8,7 @@ from runs.models.audit import AuditCheckpoint, AuditEntry
 from runs.models.bypass import Bypass
 from runs.models.chain import Chain, ChainRun, ChainStep, ChainVersion, StepDecision
 from runs.models.change_request import ChangeRequest
+from runs.models.channel import Channel, Delivery
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
@@ -48,7 +49,9 @@ __all__ = [
     "ChainStep",
     "ChainVersion",
     "ChangeRequest",
+    "Channel",
     "Comment",
+    "Delivery",
     "DeploymentDayCount",
     "EnvironmentDayCount",
     "EventCursor",

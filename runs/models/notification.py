@@ -53,14 +53,13 @@ class Subscription(models.Model):
 
 
 class Notification(models.Model):
-    """One message to one person and its delivery. `runs.notifications` is the only code that writes it."""
+    """One message, to one person or only to channels. `runs.notifications` is the only code that writes it.
 
-    class State(models.TextChoices):
-        WANTED = "wanted", "Queued"
-        SENT = "sent", "Sent"
-        FAILED = "failed", "Could not be sent"
+    People read it in the portal; each copy that is sent elsewhere is a `Delivery`.
+    """
 
-    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notices")
+    # Empty: it goes to channels only.
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="notices")
     topic = models.CharField(max_length=20, choices=Topic)
     # Whose setting says how long it is kept; empty if it is about several.
     environment = models.ForeignKey(Environment, models.CASCADE, null=True, related_name="+")
@@ -70,19 +69,16 @@ class Notification(models.Model):
     target_kind = models.CharField(max_length=20, blank=True)
     target_id = models.CharField(max_length=20, blank=True)
     created_at = models.DateTimeField(db_default=Now())
-    state = models.CharField(max_length=10, choices=State, default=State.WANTED)
-    attempts = models.PositiveIntegerField(default=0)
-    next_attempt_at = models.DateTimeField(null=True)
-    sent_at = models.DateTimeField(null=True)
-    message = models.TextField(blank=True)
+    read_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-created_at"]
         indexes = [
-            # For requeue_due, which looks for due rows every few seconds.
-            models.Index(fields=["state", "next_attempt_at"]),
             models.Index(fields=["environment", "created_at"], name="notifications_by_age"),
+            models.Index(fields=["person", "-created_at", "-id"], name="notifications_of_person"),
+            # Every page counts them.
+            models.Index(fields=["person"], condition=models.Q(read_at=None), name="unread_notifications"),
         ]
 
     def __str__(self) -> str:
-        return f"{self.subject} (to {self.person})"
+        return f"{self.subject} (to {self.person or 'channels'})"

@@ -1,5 +1,6 @@
-"""Email notifications: subscriptions, recipients and delivery."""
+"""Notifications: subscriptions, recipients and deliveries."""
 
+from runs.notifications.deliveries import EMAIL, LEASE, MOST_ATTEMPTS, due_lanes, send_due
 from runs.notifications.reset_links import (
     MADE_ADMINISTRATOR,
     REQUESTED,
@@ -8,26 +9,22 @@ from runs.notifications.reset_links import (
     reset_link,
     send_reset_link,
 )
-from runs.notifications.services import (
-    LEASE,
-    MOST_ATTEMPTS,
-    forget,
-    overseers,
-    send,
-    subscribe,
-)
+from runs.notifications.services import create, forget, overseers, subscribe
 
 __all__ = [
+    "EMAIL",
     "LEASE",
     "MADE_ADMINISTRATOR",
     "MOST_ATTEMPTS",
     "REQUESTED",
     "NotSent",
+    "create",
     "describe_validity",
+    "due_lanes",
     "forget",
     "overseers",
     "reset_link",
-    "send",
+    "send_due",
     "send_reset_link",
     "subscribe",
 ]

@@ -15,7 +15,7 @@ from django.core.mail import EmailMessage
 from django.utils.module_loading import import_string
 
 from flows.wording import plural
-from runs.notifications.services import error_label
+from runs.notifications.mail import error_label
 
 SUBJECT = "Choose a new password for the operations portal"
 REQUESTED = (

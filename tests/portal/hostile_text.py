@@ -30,6 +30,7 @@ from runs.governance.job_trusts import JobToken
 from runs.models import (
     AuditEntry,
     Bypass,
+    Delivery,
     EventRule,
     Hook,
     Notification,
@@ -175,10 +176,11 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     agent = agents.create("helper", purpose=bad("agentpurpose"), requests_per_day=1, requests_at_once=1, by=by(reader))
     agent_stop.stop(agent, by=by(reader), why=bad("agentwhy"))
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
-    texts = {"subject": bad("notice"), "text": bad("noticetext"), "message": bad("notsent"), "state": "failed"}
-    Notification.objects.create(
+    texts = {"subject": bad("notice"), "text": bad("noticetext")}
+    notice = Notification.objects.create(
         person=reader, topic="freeze", target_kind="environment", target_id=str(environment.pk), **texts
     )
+    Delivery.objects.create(notification=notice, state="failed", message=bad("notsent"))
     session_of(reader)
     Health.objects.filter(pk=health.health_of(environment.server).pk).update(
         message=bad("health"), sync_message=bad("sync")

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib import admin
 from django.contrib import messages as banners
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Q
+from django.db.models import Model, Prefetch, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -24,16 +24,16 @@ from portal.ui.rule_labels import Badge
 from runs import notifications
 from runs.actors import is_administrator
 from runs.errors import Refused
-from runs.models import Notification, Verb
+from runs.models import Delivery, Notification, Verb
 from runs.models.notification import Topic
 
 # The page lists no more: it shows whether email works, and is no archive.
 FEW = 30
 EVERYWHERE = "all"
 COLOURS: dict[str, str] = {
-    Notification.State.WANTED: "blue",
-    Notification.State.SENT: "green",
-    Notification.State.FAILED: "red",
+    Delivery.State.WANTED: "blue",
+    Delivery.State.SENT: "green",
+    Delivery.State.FAILED: "red",
 }
 
 
@@ -49,11 +49,12 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
-    """A notification with the badge of its state."""
+class Line:
+    """A notification with the state of a delivery."""
 
     notice: Notification
-    badge: Badge
+    delivery: Delivery | None
+    badge: Badge | None
     path: str
 
 
@@ -74,7 +75,8 @@ class NotificationAdmin(RestrictedAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not request.user.is_authenticated:
             raise PermissionDenied("Sign in first.")
-        notices = request.user.notices.order_by("-created_at", "-pk")[:FEW]
+        emails = Prefetch("deliveries", Delivery.objects.filter(channel=None))
+        notices = request.user.notices.order_by("-created_at", "-pk").prefetch_related(emails)[:FEW]
         places = list(permissions_of(request).environments())
         context = {
             **self.admin_site.each_context(request),
@@ -82,7 +84,7 @@ class NotificationAdmin(RestrictedAdmin):
             "opts": self.opts,
             "places": places,
             "table": subscription_table(request, places),
-            "recent": [delivery(notice) for notice in notices],
+            "recent": [line(notice, next(iter(notice.deliveries.all()), None)) for notice in notices],
             "failed": failed_deliveries() if is_administrator(request.user) else None,
             "has_address": bool(request.user.email),
             "email": request.user.email,
@@ -148,16 +150,13 @@ def subscription_table(request: HttpRequest, places: list[Environment]) -> list[
     ]
 
 
-def delivery(notice: Notification) -> Delivery:
+def line(notice: Notification, delivery: Delivery | None) -> Line:
     path = address(notice.target_kind, notice.target_id) if notice.target_kind else ""
-    return Delivery(notice, Badge(notice.get_state_display(), COLOURS[notice.state]), path)
+    badge = Badge(delivery.get_state_display(), COLOURS[delivery.state]) if delivery else None
+    return Line(notice, delivery, badge, path)
 
 
-def failed_deliveries() -> list[Delivery]:
+def failed_deliveries() -> list[Line]:
     """Return what could not be sent to any user. Administrators see subject and error; the page leaves out the text."""
-    rows = (
-        Notification.objects.filter(state=Notification.State.FAILED)
-        .select_related("person")
-        .order_by("-created_at", "-pk")
-    )
-    return [delivery(notice) for notice in rows[:FEW]]
+    rows = Delivery.objects.filter(state=Delivery.State.FAILED, channel=None).select_related("notification__person")
+    return [line(delivery.notification, delivery) for delivery in rows.order_by("-pk")[:FEW]]

@@ -19,6 +19,7 @@ from runs.models import (
     Action,
     Artifact,
     AuditEntry,
+    Delivery,
     LogLine,
     Notification,
     QueuedTask,
@@ -221,18 +222,20 @@ def test_events_go_once_every_consumer_has_handled_them(keeps: Environment) -> N
 
 def test_notifications_go_once_they_are_sent(keeps: Environment, viewer: User) -> None:
     for state in ("sent", "failed", "wanted"):
-        Notification.objects.create(person=viewer, topic=Topic.FREEZE, environment=keeps, state=state, text="")
+        notice = Notification.objects.create(person=viewer, topic=Topic.FREEZE, environment=keeps, text="")
+        Delivery.objects.create(notification=notice, state=state)
     Notification.objects.update(created_at=timezone.now() - OLD)
-    Notification.objects.create(person=viewer, topic=Topic.FREEZE, environment=keeps, state="sent", text="")
+    young = Notification.objects.create(person=viewer, topic=Topic.FREEZE, environment=keeps, text="")
+    Delivery.objects.create(notification=young, state="sent")
     while sweeps.sweep(keeps):
         pass
-    assert sorted(each.state for each in Notification.objects.all()) == ["sent", "wanted"]
+    assert sorted(each.state for each in Delivery.objects.all()) == ["sent", "wanted"]
 
 
 def test_what_is_about_several_environments_is_kept_as_long_as_one_of_them_keeps_it(
     keeps: Environment, prod: Environment, viewer: User
 ) -> None:
-    Notification.objects.create(person=viewer, topic=Topic.RULES, state="sent", text="")
+    Notification.objects.create(person=viewer, topic=Topic.RULES, text="")
     Notification.objects.update(created_at=timezone.now() - OLD)
     for prod_days, left in ((0, 1), (2 * DAYS, 1), (DAYS, 0)):
         Environment.objects.filter(pk=prod.pk).update(keep_events_days=prod_days)

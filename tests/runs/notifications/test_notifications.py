@@ -5,6 +5,7 @@ from __future__ import annotations
 import smtplib
 from collections.abc import Iterator
 from datetime import timedelta
+from email.message import EmailMessage
 from typing import Any
 
 import pytest
@@ -17,9 +18,9 @@ from runs import changes, notifications, requests, tasks
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import grants, policies
-from runs.models import Notification, Policy, RunRequest, Subscription
+from runs.models import Delivery, Notification, Policy, RunRequest, Subscription
 from runs.models.notification import Topic
-from runs.notifications import services
+from runs.notifications.mail import error_label
 from tests import cast
 from tests.background import notices
 from tests.cast import by
@@ -59,6 +60,23 @@ def only() -> Notification:
     return notices().get()
 
 
+def sent() -> Delivery:
+    """The email of the only notification."""
+    return only().deliveries.get()
+
+
+def send_mails() -> None:
+    """Deliver what happened, and send the emails that are due."""
+    tasks.deliver_events()
+    tasks.send_deliveries(notifications.EMAIL)
+
+
+def text_of(mail: EmailMessage, kind: str = "plain") -> str:
+    part = mail.get_body((kind,))
+    assert part
+    return str(part.get_content())
+
+
 # Recipients
 
 
@@ -66,17 +84,17 @@ def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
     prod_deployment: Deployment, requester: User, reader: User, post: Post, client: Client
 ) -> None:
     run_request = ask(prod_deployment, requester)
-    tasks.send_notification(only().pk)
+    send_mails()
     (mail,) = post.mails
     assert post.recipients == ["approver@portal.example"]
     assert mail["Subject"].endswith(": monthly/monthly in prod")
     assert mail["From"] == "portal@portal.example"
-    text = mail.get_content()
+    text = text_of(mail)
     for part in ("requester", "monthly/monthly in prod", "Month end"):
         assert part in text
     link = text.split()[-1]
     assert link == f"https://portal.example/admin/runs/runrequest/{run_request.pk}/change/"
-    assert (only().state, only().sent_at is not None) == ("sent", True)
+    assert (sent().state, sent().sent_at is not None) == ("sent", True)
 
     # Following the link leads there after signing in.
     path = link.removeprefix("https://portal.example")
@@ -180,15 +198,16 @@ def test_a_name_with_a_line_break_is_one_line(
     Deployment.objects.update(full_name=evil)
     prod_deployment.refresh_from_db()
     ask(prod_deployment, requester, reason="<b>now</b>\r\n.\r\nQUIT")
-    tasks.send_notification(only().pk)
+    send_mails()
     (mail,) = post.mails
     assert mail["Subject"].endswith(f": {' '.join(evil.split())} in prod")
     assert mail["Bcc"] is None
     assert post.recipients == ["approver@portal.example"]
-    assert mail.get_content_type() == "text/plain"
+    assert "&lt;b&gt;now&lt;/b&gt;" in text_of(mail, "html")
+    assert "<b>" not in text_of(mail, "html")
     # Unchanged, and it ended neither the message nor the SMTP session.
-    assert "<b>now</b>\n.\nQUIT" in mail.get_content().replace("\r\n", "\n")
-    assert mail.get_content().strip().endswith("/change/")
+    assert "<b>now</b>\n.\nQUIT" in text_of(mail).replace("\r\n", "\n")
+    assert text_of(mail).strip().endswith("/change/")
 
 
 def test_an_address_that_would_be_a_header_is_refused_for_good(
@@ -196,10 +215,10 @@ def test_an_address_that_would_be_a_header_is_refused_for_good(
 ) -> None:
     User.objects.filter(pk=reader.pk).update(email="a@portal.example\nBcc: b@evil.example")
     ask(prod_deployment, requester)
-    tasks.send_notification(only().pk)
+    send_mails()
     assert post.mails == []
-    assert only().state == "failed"
-    assert "a@portal.example" in only().message
+    assert sent().state == "failed"
+    assert "a@portal.example" in sent().message
 
 
 def test_without_a_public_address_the_mail_says_where_in_the_portal(
@@ -207,16 +226,16 @@ def test_without_a_public_address_the_mail_says_where_in_the_portal(
 ) -> None:
     settings.PUBLIC_URL = ""
     run_request = ask(prod_deployment, requester)
-    tasks.send_notification(only().pk)
-    assert f"In the portal: /admin/runs/runrequest/{run_request.pk}/change/" in post.mails[0].get_content()
+    send_mails()
+    assert f"In the portal: /admin/runs/runrequest/{run_request.pk}/change/" in text_of(post.mails[0])
 
 
 # Errors
 
 
-def at_once(notice: Notification) -> None:
+def at_once(delivery: Delivery) -> None:
     """Its next attempt is due."""
-    Notification.objects.filter(pk=notice.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    Delivery.objects.filter(pk=delivery.pk).update(next_attempt_at=timezone.now() - timedelta(seconds=1))
 
 
 def test_a_server_that_is_down_is_tried_again_and_given_up_with_a_sentence(
@@ -230,24 +249,24 @@ def test_a_server_that_is_down_is_tried_again_and_given_up_with_a_sentence(
     waits = []
     for _ in range(notifications.MOST_ATTEMPTS - 1):
         before = timezone.now()
-        tasks.send_notification(only().pk)
-        assert only().state == "wanted"
-        next_at = only().next_attempt_at
+        send_mails()
+        assert sent().state == "wanted"
+        next_at = sent().next_attempt_at
         assert next_at
         waits.append(round((next_at - before) / timedelta(minutes=1)))
-        tasks.send_notification(only().pk)  # not due: nothing happens
-        at_once(only())
+        send_mails()  # not due: nothing happens
+        at_once(sent())
     assert waits == [1, 2, 4, 8, 16]
-    retrying = only().message
+    retrying = sent().message
     assert "127.0.0.1" in retrying
-    assert services.error_label(ConnectionRefusedError()) in retrying
-    tasks.send_notification(only().pk)
-    assert (only().state, only().attempts) == ("failed", notifications.MOST_ATTEMPTS)
-    assert retrying.startswith(only().message), "without saying that it is tried again"
-    assert retrying != only().message
-    at_once(only())
-    tasks.send_notification(only().pk)
-    assert only().attempts == notifications.MOST_ATTEMPTS
+    assert error_label(ConnectionRefusedError()) in retrying
+    send_mails()
+    assert (sent().state, sent().attempts) == ("failed", notifications.MOST_ATTEMPTS)
+    assert retrying.startswith(sent().message), "without saying that it is tried again"
+    assert retrying != sent().message
+    at_once(sent())
+    send_mails()
+    assert sent().attempts == notifications.MOST_ATTEMPTS
 
 
 @pytest.mark.parametrize(("answer", "state"), [("550 no such user", "failed"), ("451 come back later", "wanted")])
@@ -256,15 +275,15 @@ def test_an_address_that_is_refused_for_good_is_not_tried_again(
 ) -> None:
     post.answer = answer
     ask(prod_deployment, requester)
-    tasks.send_notification(only().pk)
-    assert only().state == state
-    assert services.error_label(smtplib.SMTPRecipientsRefused({})) in only().message
+    send_mails()
+    assert sent().state == state
+    assert error_label(smtplib.SMTPRecipientsRefused({})) in sent().message
 
 
 def test_a_mail_is_sent_once(prod_deployment: Deployment, requester: User, reader: User, post: Post) -> None:
     ask(prod_deployment, requester)
     for _ in range(3):
-        tasks.send_notification(only().pk)
+        send_mails()
     assert len(post.mails) == 1
 
 
@@ -278,20 +297,21 @@ def test_what_cannot_be_sent_says_what_is_missing(
     settings.SENDS_MAIL = sends
     User.objects.filter(pk=reader.pk).update(email=email)
     ask(prod_deployment, requester)
-    tasks.send_notification(only().pk)
-    assert only().state == "failed"
-    assert named in only().message
+    send_mails()
+    assert sent().state == "failed"
+    assert named in sent().message
 
 
 def test_a_worker_that_died_leaves_the_message_to_the_next(
     prod_deployment: Deployment, requester: User, reader: User, post: Post
 ) -> None:
     ask(prod_deployment, requester)
-    notices().update(attempts=1, next_attempt_at=timezone.now() + notifications.LEASE)
-    tasks.send_notification(only().pk)
+    notices()
+    Delivery.objects.update(attempts=1, next_attempt_at=timezone.now() + notifications.LEASE)
+    send_mails()
     assert post.mails == []
-    at_once(only())
-    tasks.send_notification(only().pk)
+    at_once(sent())
+    send_mails()
     assert len(post.mails) == 1
 
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flows.models import Deployment, Environment
-from runs.models import Notification
+from runs.models import Delivery, Notification
 from tests.portal.hostile_text import Page
 from tests.portal.page_elements import refusal_codes
 
@@ -58,16 +58,15 @@ def test_an_environment_that_is_not_seen_is_not_offered(viewer: User, prod: Envi
 def test_everybody_reads_their_own_messages_and_administrators_what_could_not_be_sent(
     viewer: User, stranger: User, admin_user: User, login: Login
 ) -> None:
-    Notification.objects.create(
+    notice = Notification.objects.create(
         person=viewer,
         topic="freeze",
         subject="<b>dev</b> is frozen",
         text="Inner words",
-        state="failed",
-        message="viewer has no mail address.",
         target_kind="environment",
         target_id="1",
     )
+    Delivery.objects.create(notification=notice, state="failed", message="viewer has no mail address.")
     page = Page(text(login(viewer)))
     for words in ("<b>dev</b> is frozen", "Inner words", "viewer has no mail address."):
         assert words in page.text
