@@ -15,6 +15,11 @@ from runs.models import Artifact, Run
 
 # Key of the artifact in which a flow lists the values that its data has for the parameters of flows.
 OFFERS = "parameter-offers"
+# Key of the artifact in which a flow reports how far its data has drifted.
+DRIFT = "crm-drift"
+# From none to the most; a level that is not measured is “UNKNOWN”.
+ALERT_LEVELS = ("NONE", "LOW", "MEDIUM", "HIGH")
+NOT_MEASURED = "UNKNOWN"
 # Offers published less than this apart count together.
 TOGETHER = timedelta(minutes=1)
 # As SQL: each submission reads it, and compiling a queryset takes three times as long.
@@ -51,6 +56,12 @@ def facts(artifact: Artifact | None) -> dict[str, Any]:
         for each in rows
         if isinstance(each, dict) and isinstance(each.get("field"), str)
     }
+
+
+def alert_level(artifact: Artifact | None) -> str:
+    """Return the level of a drift report; `NOT_MEASURED` for anything else."""
+    level = facts(artifact).get("alert_level")
+    return str(level) if level in ALERT_LEVELS else NOT_MEASURED
 
 
 def offered(artifact: Artifact | None, *, only_binding: bool = False) -> dict[tuple[str, str], list[Any]]:

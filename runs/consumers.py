@@ -10,12 +10,18 @@ from runs import events, failures
 from runs.automation import chain_steps, happenings, rule_firing
 from runs.events import Consumer
 from runs.models import EventCursor, FailedEvent, RunEvent
-from runs.models.run import FAILED
-from runs.notifications import from_events
+from runs.models.run import FAILED, TERMINAL
+from runs.notifications import from_events, run_ends
 
 # The key of the cursor: a renamed consumer starts at the newest event.
 CONSUMERS: dict[str, Consumer] = {
     "notifications": Consumer(from_events.notify_of, from_events.NOTICES.keys()),
+    "notifications of ends": Consumer(
+        run_ends.notify_of_end,
+        run_ends.EVENTS,
+        run_ends.notify_of_ends,
+        only=Q(data__state__in=sorted(TERMINAL)),
+    ),
     "chains": Consumer(chain_steps.queue_advance, chain_steps.EVENTS),
     "event rules": Consumer(rule_firing.match_one, happenings.TRIGGERS.keys(), rule_firing.match),
     "failures": Consumer(

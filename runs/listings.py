@@ -314,7 +314,13 @@ FREEZES = Listing(
     related=("environment",),
 )
 # Others are about rows by keys that only the portal knows, or about rules, which a token does not read.
-OF_ENVIRONMENTS = (RunEvent.Kind.FREEZE_STARTED, RunEvent.Kind.FREEZE_ENDED, RunEvent.Kind.ENVIRONMENT_DISABLED)
+OF_ENVIRONMENTS = (
+    RunEvent.Kind.FREEZE_STARTED,
+    RunEvent.Kind.FREEZE_ENDED,
+    RunEvent.Kind.ENVIRONMENT_DISABLED,
+    RunEvent.Kind.ENVIRONMENT_DOWN,
+    RunEvent.Kind.ENVIRONMENT_BACK,
+)
 EVENTS = Listing(
     "events",
     RunEvent,

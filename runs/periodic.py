@@ -26,6 +26,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.check_schedules": MINUTE,
     "runs.tasks.evaluate_levels": MINUTE,
     "runs.tasks.report_outside_changes": MINUTE,
+    "runs.tasks.report_outages": timedelta(seconds=30),
     "runs.tasks.maintain_audit": timedelta(hours=1),
     "runs.tasks.sweep_all": timedelta(hours=1),
 }

@@ -56,6 +56,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.expire": Priority.NOTIFY,
     "runs.tasks.check_schedules": Priority.NOTIFY,
     "runs.tasks.report_outside_changes": Priority.NOTIFY,
+    "runs.tasks.report_outages": Priority.NOTIFY,
     "runs.tasks.pause_frozen_schedules": Priority.NOTIFY,
     "runs.tasks.check": Priority.SYNC,
     "runs.tasks.sync": Priority.SYNC,

@@ -14,7 +14,19 @@ from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
 from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
-from runs import changes, consumers, definitions, dispatch, failures, levels, mirror, notifications, queue, sweeps
+from runs import (
+    changes,
+    consumers,
+    definitions,
+    dispatch,
+    failures,
+    levels,
+    mirror,
+    notifications,
+    outages,
+    queue,
+    sweeps,
+)
 from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock
 from runs.errors import Refused
@@ -111,6 +123,10 @@ def sweep_all() -> None:
 
 def report_outside_changes() -> None:
     outside_changes.report()
+
+
+def report_outages() -> None:
+    outages.report()
 
 
 def check_definition(pk: int) -> None:

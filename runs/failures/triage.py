@@ -15,12 +15,12 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from runs import audit, moments
+from runs import audit, events, moments
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.audit import Act
 from runs.errors import Refused
-from runs.models import FailureAct, FailureGroup, Verb
+from runs.models import FailureAct, FailureGroup, RunEvent, Verb
 
 State = FailureGroup.State
 # The permission to act on a group.
@@ -110,6 +110,8 @@ def resolve(group: FailureGroup, *, by: Actor, reason: str) -> FailureGroup:
         move(locked, State.RESOLVED, by, act, reason)
         locked.save()
         write(locked, FailureAct.Kind.RESOLVED, by, reason)
+        facts = {"group": locked.pk, "by": by.name, "by_id": by.user.pk}
+        events.record(RunEvent.Kind.FAILURE_RESOLVED, environment=locked.environment, data=facts)
     return locked
 
 

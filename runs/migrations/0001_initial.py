@@ -35,15 +35,25 @@ VERBS = [
 TOPICS = [
     ("waiting", "A request needs my approval"),
     ("answered", "My request was approved or rejected"),
-    ("failure", "A new failure, or one that came back after it was resolved"),
-    ("level", "A service level is breached"),
+    ("own ended", "A run that I requested ended"),
+    ("own failed", "A run that I requested failed or crashed"),
+    ("failed", "A run failed or crashed"),
+    ("recovered", "A deployment completed again after a failure"),
+    ("cancelled", "A run was cancelled"),
+    ("failure", "A failure is new, was resolved, or came back after that"),
+    ("level", "A service level is breached, or holds again"),
+    ("late", "A run is late"),
+    ("overrun", "A run takes longer than a service level allows"),
     ("stalled", "A run stalled, or was deleted in Prefect"),
     ("stopped", "A backfill stopped at a failure"),
     ("definition", "A deployment changed after approval"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),
+    ("server", "Prefect of an environment is unreachable, or back"),
+    ("drift", "High drift of a model"),
     ("schedule", "A schedule was paused, missed starts or ends soon"),
     ("rules", "Rules of a protected environment loosened"),
+    ("bypass", "Runs can start without the portal"),
 ]
 
 
@@ -1638,6 +1648,9 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(condition=models.Q(position=None), fields=["id"], name="events_without_position"),
                     models.Index(fields=["environment_id", "observed_at"], name="events_by_age"),
+                    models.Index(
+                        condition=models.Q(kind="drift changed"), fields=["environment_id", "-id"], name="drift_changes"
+                    ),
                 ],
             },
         ),
@@ -2882,6 +2895,30 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["group", "-failed_at"], name="failed_runs_by_group"),
                     models.Index(condition=models.Q(("group", None)), fields=["seen_at"], name="failed_runs_to_group"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Outage",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("message", models.TextField(blank=True)),
+                ("began_at", models.DateTimeField(help_text="When a check first failed.")),
+                ("ended_at", models.DateTimeField(help_text="When a check succeeded again.", null=True)),
+                (
+                    "environment",
+                    models.ForeignKey("flows.environment", models.CASCADE, related_name="outages"),
+                ),
+            ],
+            options={
+                "ordering": ["-began_at", "-pk"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("ended_at", None)),
+                        fields=("environment",),
+                        name="one_open_outage_per_environment",
+                    )
                 ],
             },
         ),

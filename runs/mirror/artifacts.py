@@ -51,6 +51,7 @@ def upsert_artifacts(environment: Environment, runs: Mapping[UUID, Run]) -> None
             map(sanitize_json, rows), update_conflicts=True, unique_fields=["run", "prefect_id"], update_fields=COLUMNS
         )
         run_events.record_artifacts(stored)
+        run_events.record_drift(stored)
 
 
 def row(environment: Environment, record: ArtifactRecord, run: Run) -> Artifact:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from flows.catalog import health
 from flows.models import Environment
-from runs import events
+from runs import artifact_facts, events
 from runs.mirror.external_runs import SKEW
 from runs.models import Artifact, Run, RunEvent, RunRequest
 
@@ -70,6 +70,39 @@ def record_artifacts(artifacts: Iterable[Artifact]) -> None:
             if each.key
         ]
     )
+
+
+def record_drift(artifacts: Iterable[Artifact]) -> None:
+    """Record where the level of drift is another than in the report before, of the same deployment.
+
+    Not as an event of the run: who may see a run may not see its artifacts.
+    """
+    old = timezone.now() - RECENT
+    rows = []
+    for each in artifacts:
+        if each.key != artifact_facts.DRIFT:
+            continue
+        level, at = artifact_facts.alert_level(each), each.created_upstream_at
+        reports = Artifact.objects.filter(
+            environment=each.environment_id, key=artifact_facts.DRIFT, run__deployment=each.run.deployment_id
+        ).exclude(pk=each.pk)
+        earlier = reports.filter(created_upstream_at__lte=at) if at else reports
+        before = artifact_facts.alert_level(earlier.order_by("-created_upstream_at", "-pk").first())
+        # A report that is stored again, with another description, changes nothing.
+        same = {"data__artifact": each.pk, "data__level": level}
+        recorded = RunEvent.objects.filter(environment_id=each.environment_id, kind=Kind.DRIFT_CHANGED, **same)
+        if level != before and not recorded.exists():
+            rows.append(
+                RunEvent(
+                    kind=Kind.DRIFT_CHANGED,
+                    environment_id=each.environment_id,
+                    deployment_id=each.run.deployment_id,
+                    data={"artifact": each.pk, "level": level, "before": before},
+                    occurred_at=each.updated_upstream_at or Now(),
+                    is_history=each.updated_upstream_at is not None and each.updated_upstream_at < old,
+                )
+            )
+    events.record_many(rows)
 
 
 def ended_before(run: Run, synced_at: datetime | None) -> bool:

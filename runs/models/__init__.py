@@ -17,6 +17,7 @@ from runs.models.grant import Grant, Scope, Selector, Verb
 from runs.models.hook import Hook, HookDelivery, HookRefusal, HookSecret
 from runs.models.job_trust import JobRefusal, JobTrust, JobTrustScope
 from runs.models.notification import Notification, Subscription
+from runs.models.outage import Outage
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.preset import Preset
 from runs.models.queued_task import QueuedTask
@@ -74,6 +75,7 @@ __all__ = [
     "JobTrustScope",
     "LogLine",
     "Notification",
+    "Outage",
     "Policy",
     "Preset",
     "QueuedTask",

@@ -21,11 +21,13 @@ class RunEvent(models.Model):
         RUN_MOVED = "run moved"
         RUN_DELETED = "run deleted"
         RUNS_STALLED = "runs stalled"
+        DRIFT_CHANGED = "drift changed"
         ARTIFACT_STORED = "artifact stored"
         HOOK_DELIVERED = "hook delivered"
         EVENT_POSTED = "event posted"
         FAILURE_APPEARED = "failure appeared"
         FAILURE_REGRESSED = "failure regressed"
+        FAILURE_RESOLVED = "failure resolved"
         LEVEL_BREACHED = "level breached"
         LEVEL_CLEARED = "level cleared"
         REQUEST_WAITING = "request waiting"
@@ -46,6 +48,8 @@ class RunEvent(models.Model):
         RULES_CHANGED_OUTSIDE = "rules changed outside"
         BYPASS_FOUND = "bypass found"
         ENVIRONMENT_DISABLED = "environment disabled"
+        ENVIRONMENT_DOWN = "environment down"
+        ENVIRONMENT_BACK = "environment back"
         SCHEDULE_PAUSED = "schedule paused"
         SCHEDULE_MISSED = "schedule missed"
         SCHEDULE_ENDING = "schedule ending"
@@ -70,6 +74,10 @@ class RunEvent(models.Model):
             models.Index(fields=["id"], condition=models.Q(position=None), name="events_without_position"),
             # For retention.
             models.Index(fields=["environment_id", "observed_at"], name="events_by_age"),
+            # Partial: a few rows, which a page lists.
+            models.Index(
+                fields=["environment_id", "-id"], condition=models.Q(kind="drift changed"), name="drift_changes"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,8 +14,15 @@ class Topic(models.TextChoices):
 
     WAITING = "waiting", "A request needs my approval"
     ANSWERED = "answered", "My request was approved or rejected"
-    FAILURE = "failure", "A new failure, or one that came back after it was resolved"
-    LEVEL = "level", "A service level is breached"
+    OWN_ENDED = "own ended", "A run that I requested ended"
+    OWN_FAILED = "own failed", "A run that I requested failed or crashed"
+    FAILED = "failed", "A run failed or crashed"
+    RECOVERED = "recovered", "A deployment completed again after a failure"
+    CANCELLED = "cancelled", "A run was cancelled"
+    FAILURE = "failure", "A failure is new, was resolved, or came back after that"
+    LEVEL = "level", "A service level is breached, or holds again"
+    LATE = "late", "A run is late"
+    OVERRUN = "overrun", "A run takes longer than a service level allows"
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
     # Requester and approvers receive it without a subscription.
     STOPPED = "stopped", "A backfill stopped at a failure"
@@ -23,10 +30,13 @@ class Topic(models.TextChoices):
     DEFINITION = "definition", "A deployment changed after approval"
     BREAK_GLASS = "break glass", "Emergency override used"
     FREEZE = "freeze", "Freeze started or ended"
+    SERVER = "server", "Prefect of an environment is unreachable, or back"
+    DRIFT = "drift", "High drift of a model"
     # Its owner and its approvers receive it without a subscription.
     SCHEDULE = "schedule", "A schedule was paused, missed starts or ends soon"
     # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"
+    BYPASS = "bypass", "Runs can start without the portal"
 
 
 class Subscription(models.Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runs.models import RunEvent
-from runs.notifications import request_notices, rule_notices, run_notices
+from runs.notifications import place_notices, request_notices, rule_notices, run_notices
 
 Kind = RunEvent.Kind
 
@@ -27,7 +27,12 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.RUNS_STALLED: run_notices.notify_of_stalls,
     Kind.FAILURE_APPEARED: run_notices.notify_of_failure,
     Kind.FAILURE_REGRESSED: run_notices.notify_of_failure,
+    Kind.FAILURE_RESOLVED: run_notices.notify_of_failure,
     Kind.LEVEL_BREACHED: run_notices.notify_of_breaches,
+    Kind.LEVEL_CLEARED: run_notices.notify_of_breaches,
+    Kind.ENVIRONMENT_DOWN: place_notices.notify_of_outage,
+    Kind.ENVIRONMENT_BACK: place_notices.notify_of_outage,
+    Kind.DRIFT_CHANGED: place_notices.notify_of_drift,
     Kind.FREEZE_STARTED: rule_notices.notify_of_freeze,
     Kind.FREEZE_ENDED: rule_notices.notify_of_freeze,
     Kind.RULES_LOOSENED: rule_notices.notify_of_loosening,

@@ -70,4 +70,4 @@ def notify_of_bypasses(event: RunEvent) -> None:
         text = f"Runs can start in {environment} without the portal:"
         lines = "\n".join([text, "", *event.data["lines"]])
         subject = f"New bypasses in {environment}"
-        notify_overseers(Topic.RULES, [environment], subject, f"{lines}{more}")
+        notify_overseers(Topic.BYPASS, [environment], subject, f"{lines}{more}")

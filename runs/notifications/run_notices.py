@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.contrib.auth.models import User
 
 from flows.wording import plural
@@ -9,8 +11,9 @@ from runs import failures
 from runs.access.decisions import Permissions, Target
 from runs.models import Breach, FailureGroup, Run, RunEvent, ServiceLevel, Stall, Verb
 from runs.models.notification import Topic
+from runs.notifications.audience import Audience
 from runs.notifications.event_subjects import environment_of
-from runs.notifications.services import Message, notify_each
+from runs.notifications.services import Message, create, notify_each
 
 Kind = RunEvent.Kind
 
@@ -20,7 +23,10 @@ MOST_NAMED = 10
 
 
 def notify_of_stalls(event: RunEvent) -> None:
-    """Queue one message about these runs to each subscriber who requested one of them or can act on it."""
+    """Queue one message about these runs to each subscriber who requested one of them or can act on it.
+
+    Of the late ones alone to those who want to hear of nothing else.
+    """
     kinds: dict[int, str] = {pk: Stall(kind).label for pk, kind in event.data["runs"]}
     rows = Run.objects.filter(pk__in=kinds).order_by("pk")
     # What decides about a run is small; the schema of a deployment is not.
@@ -35,20 +41,24 @@ def notify_of_stalls(event: RunEvent) -> None:
     if not runs or environment is None:
         return
 
-    def message(person: User) -> Message | None:
-        permissions = Permissions.of_person(person)
-        theirs = [run for run in runs if is_for(run, person, permissions)]
-        if not theirs:
-            return None
-        lines = [f"- {run} ({run.what}): {kinds[run.pk]}" for run in theirs]
-        more = len(lines) - MOST_NAMED
-        return Message(
-            f"{plural(len(theirs), 'stalled run')} in {environment}",
-            "\n".join([*lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]),
-            theirs[0] if len(theirs) == 1 else None,
-        )
+    late = [run for run in runs if kinds[run.pk] == Stall.LATE.label]
+    audience = Audience((Topic.STALLED, Topic.LATE), [environment.pk])
+    for listener in audience.of((Topic.STALLED, Topic.LATE), environment.pk):
+        topic = Topic.STALLED if audience.wants(listener, Topic.STALLED, environment.pk) else Topic.LATE
+        about = runs if topic == Topic.STALLED else late
+        theirs = [run for run in about if is_for(run, listener.person, listener.permissions)]
+        if theirs:
+            what = "stalled run" if topic == Topic.STALLED else "late run"
+            subject = f"{plural(len(theirs), what)} in {environment}"
+            text = "\n".join(named([f"{run} ({run.what}): {kinds[run.pk]}" for run in theirs]))
+            target = theirs[0] if len(theirs) == 1 else None
+            create(listener.person, topic, environment, subject, text, target)
 
-    notify_each(Topic.STALLED, environment, message)
+
+def named(names: Sequence[str]) -> list[str]:
+    """Return a line for each of the first names, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return [*(f"- {name}" for name in names[:MOST_NAMED]), *([f"and {more} more"] if more > 0 else [])]
 
 
 def notify_of_failure(event: RunEvent) -> None:
@@ -57,44 +67,67 @@ def notify_of_failure(event: RunEvent) -> None:
     group = rows.filter(pk=event.data["group"]).first()
     if group is None:
         return
-    is_back = event.kind == Kind.FAILURE_REGRESSED
-    what = "Failed again after it was resolved" if is_back else "New failure"
+    what = FAILURE_TEXTS[event.kind]
+    by = event.data.get("by", "")
 
     def message(person: User) -> Message | None:
         permissions = Permissions.of_person(person)
-        if not permissions.decide(Verb.SEE, failures.target_of(group)):
+        # Who resolved it knows.
+        if person.pk == event.data.get("by_id") or not permissions.decide(Verb.SEE, failures.target_of(group)):
             return None
         # The message quotes the log.
         reason = group.title if failures.sees_message(permissions, group) else ""
-        lines = [f"{what} of {group} in {group.environment}.", *([f"Reason: {reason}"] if reason else [])]
-        lines += ["", "More failures of this kind are counted there. You are not notified of each of them."]
+        lines = [f"{what}: {group} in {group.environment}.", *([f"Error: {reason}"] if reason else [])]
+        if event.kind == Kind.FAILURE_RESOLVED:
+            lines += [f"By {by}, who gave this reason: {group.reason or 'none'}"]
+        else:
+            lines += ["", "More failures of this kind are counted there. You are not notified of each of them."]
         return Message(f"{what}: {group.what} in {group.environment}", "\n".join(lines), group)
 
     notify_each(Topic.FAILURE, group.environment, message)
 
 
+FAILURE_TEXTS: dict[str, str] = {
+    Kind.FAILURE_APPEARED: "New failure",
+    Kind.FAILURE_REGRESSED: "Failed again after it was resolved",
+    Kind.FAILURE_RESOLVED: "Failure resolved",
+}
+
+
 def notify_of_breaches(event: RunEvent) -> None:
-    """Queue one message about a breached level to each subscriber who can see one of the deployments."""
+    """Queue one message about a level to each subscriber who can see one of the deployments."""
     level = ServiceLevel.objects.select_related("environment").filter(pk=event.data["level"]).first()
     rows = Breach.objects.select_related("deployment__environment").filter(pk__in=event.data["breaches"])
     # What decides about a deployment is small; its schema is not.
     rows = rows.defer("deployment__parameter_schema", "deployment__definition")
     breaches = list(rows.order_by("deployment__full_name", "pk"))
-    if level is None:
+    is_over = event.kind == Kind.LEVEL_CLEARED
+    # A level that was removed does not hold again.
+    if level is None or (is_over and level.removed_at):
         return
-
-    def message(person: User) -> Message | None:
-        permissions = Permissions.of_person(person)
-        theirs = [each for each in breaches if permissions.decide(Verb.SEE, each.deployment)]
+    topics, place = (Topic.LEVEL, *LEVEL_TOPICS.get(level.kind, ())), level.environment
+    what = "holds again" if is_over else "breached"
+    audience = Audience(topics, [place.pk])
+    for listener in audience.of(topics, place.pk):
+        theirs = [each for each in breaches if listener.permissions.decide(Verb.SEE, each.deployment)]
         if not theirs:
-            return None
-        lines = [f"- {each.deployment}" for each in theirs]
-        more = len(lines) - MOST_NAMED
-        text = [f"{level.sentence}:", *lines[:MOST_NAMED], *([f"and {more} more"] if more > 0 else [])]
-        text += ["", f"Runbook: {level.runbook}"] if level.runbook else []
-        return Message(f"Service level breached in {level.environment}: {level.sentence}", "\n".join(text), level)
+            continue
+        text = [
+            f"{level.sentence}{', no longer' if is_over else ''}:",
+            *named([str(each.deployment) for each in theirs]),
+        ]
+        text += ["", f"Runbook: {level.runbook}"] if level.runbook and not is_over else []
+        topic = next(topic for topic in topics if audience.wants(listener, topic, place.pk))
+        subject = f"Service level {what} in {place}: {level.sentence}"
+        create(listener.person, topic, place, subject, "\n".join(text), level)
 
-    notify_each(Topic.LEVEL, level.environment, message)
+
+# Kind of level -> what else its breach is about.
+LEVEL_TOPICS: dict[str, tuple[Topic, ...]] = {
+    ServiceLevel.Kind.LATE: (Topic.LATE,),
+    ServiceLevel.Kind.LONG: (Topic.OVERRUN,),
+    ServiceLevel.Kind.UNUSUAL: (Topic.OVERRUN,),
+}
 
 
 def is_for(run: Run, person: User, permissions: Permissions) -> bool:

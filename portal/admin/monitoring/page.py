@@ -20,14 +20,15 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from flows.models import Deployment, Environment
+from portal.admin.monitoring.drift_changes import drift_changes
 from portal.admin.monitoring.summary import compared, scores, text
 from portal.auth.request_user import permissions_of
 from portal.ui import charts, freshness
 from runs.access.decisions import Permissions
-from runs.artifact_facts import OFFERS, facts, offered
+from runs.artifact_facts import DRIFT, OFFERS, facts, offered
 from runs.models import Artifact, Verb
 
-DRIFT, MONTHS, REPORT = "crm-drift", "crm-months", "crm-drift-report"
+MONTHS, REPORT = "crm-months", "crm-drift-report"
 SCORES, OPEN_DEALS = "crm-scores", "crm-open-deals"
 MOST_REPORTS, MOST_MONTHS = 12, 24
 # Alert level -> tone and label.
@@ -177,6 +178,7 @@ def read_results(permissions: Permissions, environment: Environment) -> dict[str
         "measures": measures(drift),
         "histories": histories(drift),
         "months": months(drift),
+        "changes": drift_changes(environment, visible(permissions, environment=environment, key=DRIFT), LEVELS),
         "reports": list(visible(permissions, environment=environment, key=REPORT).select_related("run")[:MOST_REPORTS]),
         "steps": steps(permissions, months_by_layer, allowed, deployments),
         "missing": [flow for _, _, flow, _ in STEPS if flow not in deployments],

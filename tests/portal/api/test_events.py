@@ -123,7 +123,8 @@ def test_events_of_rules_are_for_nobody_with_a_token(
     for kind in Kind:
         events.record(kind, environment=dev, data={"lines": ["secret"]})
     events.relay()
-    assert kinds(program(admin_user)) == ["freeze started", "freeze ended", "environment disabled"]
+    of_environments = ["environment disabled", "environment down", "environment back"]
+    assert kinds(program(admin_user)) == ["freeze started", "freeze ended", *of_environments]
 
 
 def test_a_run_that_moves_is_an_event(requester: User, a_run: Any, deployment: Deployment, program: Programs) -> None:

@@ -41,8 +41,9 @@ def test_a_new_one_and_one_that_came_back_are_announced_once_each(
     fail(deployment)
     fail(deployment)
     grouped()
-    assert received() == [*once, *once]
-    assert Notification.objects.filter(target_id=str(group.pk)).count() == 4
+    # Who resolved it is not notified of that.
+    assert received() == [*once, ("viewer", "failuregroup"), *once]
+    assert Notification.objects.filter(target_id=str(group.pk)).count() == 5
 
 
 def test_who_cannot_view_logs_is_told_without_the_message(deployment: Deployment, viewer: User) -> None:

@@ -19,7 +19,7 @@ from portal.admin.monitoring import summary
 from portal.ui import charts
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Artifact, Run
+from runs.models import Artifact, Run, RunEvent
 from tests.fakes.prefect import FakePrefect
 
 Login = Callable[[User], Client]
@@ -83,6 +83,24 @@ def test_the_history_has_a_picture_with_thresholds_and_a_table(a_run: MakeRun, v
     assert page.count("portal-chart-limit-name") == 3
     history = page[page.index('data-key="history-table"') :].partition("</details>")[0]
     assert [month in history for month in ("2017-08", "2017-09")] == [True, True]
+
+
+def test_changes_of_the_level_are_listed_for_who_sees_the_report(
+    a_run: MakeRun, viewer: User, admin_user: User, login: Login
+) -> None:
+    left(a_run("COMPLETED"), "crm-drift", table(RESULT))
+    hidden = left(a_run("COMPLETED"), "crm-drift", table(RESULT))
+    RunEvent.objects.create(
+        kind=RunEvent.Kind.DRIFT_CHANGED,
+        environment_id=hidden.environment_id,
+        data={"artifact": hidden.pk, "level": "HIGH", "before": "<i>odd</i>"},
+    )
+    page = text(login(viewer))
+    changes = page[page.index("Changes of the level") :].partition("</section>")[0]
+    assert [label in changes for label in ("Not known", "High drift", "<i>odd")] == [True, True, False]
+    Run.objects.filter(pk=hidden.run_id).update(access_deployment=None, flow_name="secret")
+    grants.grant(by=Actor.system(), person=viewer, verbs=["see"], flow_name="secret", effect="deny")
+    assert "Changes of the level" not in text(login(viewer))
 
 
 def test_without_data_it_says_what_to_run(
