@@ -119,6 +119,8 @@ def place(server: Server, runs: int, folder: Path) -> Iterator[Place]:
         raise SystemExit("There are no questions to ask.")
     portal, prefect = next_free(0), next_free(0)
     uvicorn = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", f"{portal}"]
+    # As many processes as compose.yaml starts.
+    uvicorn += ["--workers", "2", "--log-level", "error"]
     settings = {"PORTAL_MODE": "demo", "DATABASE_URL": database, "PORTAL_PROCESS": "web"}
     # Without its services: nothing is scheduled, cleaned up or counted beside the questions.
     started = [Path(sys.executable).parent / "prefect", "server", "start", "--no-services", "--port", f"{prefect}"]
@@ -129,7 +131,7 @@ def place(server: Server, runs: int, folder: Path) -> Iterator[Place]:
         "PREFECT_SERVER_UI_ENABLED": "false",
         "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
     }
-    with running([*uvicorn, "--log-level", "error"], settings), running(started, theirs):
+    with running(uvicorn, settings), running(started, theirs):
         portal_address, prefect_address = f"http://127.0.0.1:{portal}", f"http://127.0.0.1:{prefect}"
         serve_until_ready(answers(f"{portal_address}/health/live"), 60)
         serve_until_ready(answers(f"{prefect_address}/api/health"), 120)

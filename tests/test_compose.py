@@ -174,7 +174,8 @@ def test_the_image_copies_what_is_there_and_runs_as_nobody_in_particular() -> No
 def test_the_image_starts_the_web_process() -> None:
     (line,) = (line for line in dockerfile() if line.startswith("CMD"))
     flags = [word for word in json.loads(line.removeprefix("CMD ")) if word != "uvicorn"]
-    assert " ".join(flags).replace("=", " ") == " ".join(SERVICES["web"]["command"][1:]).replace("=", " ")
+    command = interpolated(" ".join(SERVICES["web"]["command"][1:]), {})
+    assert " ".join(flags).replace("=", " ") == command.replace("=", " ")
 
 
 def base_environment() -> dict[str, str]:

@@ -9,6 +9,7 @@ from datetime import date, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.db.models import Count as CountRows
 from django.db.models import Q
 from django.http import HttpRequest
 from django.urls import reverse
@@ -91,11 +92,12 @@ def counted(slugs: Collection[str], since: date) -> Counter[tuple[str, str]]:
     verbs = [verb for verb in COLUMNS.values() if verb != LOOSENED]
     entries = done.filter(Q(verb__in=verbs, environment__in=slugs) | Q(after__has_key=LOOSENED)).order_by()
     found: Counter[tuple[str, str]] = Counter()
-    for environment, verb, loosened in entries.values_list("environment", "verb", f"after__{LOOSENED}"):
+    grouped = entries.values_list("environment", "verb", f"after__{LOOSENED}").annotate(CountRows("sequence"))
+    for environment, verb, loosened, number in grouped:
         if verb in verbs:
-            found[environment, verb] += 1
+            found[environment, verb] += number
         # An act can loosen the rules of several environments, and counts once in each.
-        found.update({(slug, LOOSENED): 1 for slug in {each["environment"] for each in loosened or ()}})
+        found.update({(slug, LOOSENED): number for slug in {each["environment"] for each in loosened or ()}})
     return found
 
 

@@ -148,12 +148,11 @@ def first_runs(changes: list[int]) -> dict[int, RunRequest]:
         return {}
     first = RunRequest.objects.filter(change__in=changes).order_by().values("change").annotate(first=Min("pk"))
     # As on the page of a request: by name, because a deployment that was deployed again is another row.
-    alike = {
-        "deployment__environment": OuterRef("environment"),
-        "deployment__full_name": OuterRef("spec__deployment_name"),
-    }
-    succeeded = Run.objects.filter(**alike, state_type="COMPLETED").order_by("-ended_at")
-    approved = queries.approved_and_launched().filter(**alike).order_by("-launched_at")
+    environment, name = OuterRef("environment"), OuterRef("spec__deployment_name")
+    runs = Run.objects.filter(environment=environment, deployment_name=name, state_type="COMPLETED")
+    succeeded = runs.order_by("-sort_at", "-pk")
+    launched = queries.approved_and_launched().filter(deployment__environment=environment, deployment__full_name=name)
+    approved = launched.order_by("-launched_at")
     specs = RunSpec.objects.filter(change=OuterRef("change")).order_by()
     found = (
         # As an array, which Postgres reads first: with a subquery it joins all requests that there are.

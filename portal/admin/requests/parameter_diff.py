@@ -115,7 +115,7 @@ def last_success(deployment: Deployment, *, before: datetime | None = None, besi
         found = found.exclude(pk=besides)
     if before:
         found = found.filter(ended_at__lte=before)
-    return found.order_by("-ended_at").first()
+    return found.order_by("-sort_at", "-pk").first()
 
 
 def masked(run_request: RunRequest) -> dict[str, Any]:
