@@ -89,6 +89,7 @@ CODES: dict[str, str] = {
     "chain.parameter_invalid": "A constant of a step is not valid for its parameter.",
     "chain.parameter_required": "A required parameter of a step has no value.",
     "chain.parameter_unknown": "The deployment of a step has no parameter of the name.",
+    "chain.paused": "The run of the chain is paused already, or has stopped at a failure.",
     "chain.secret": "A secret parameter of a step has a constant, or a value of an artifact.",
     "chain.taken": "Another chain of the environment has the name.",
     "chain.version_changed": "The chain has another version than the one that was displayed.",

@@ -165,6 +165,9 @@ SENTENCES: dict[str, list[str]] = {
     "chain.over": [
         "Request {} is “{}”: nothing of it can start. Reload the page.",
     ],
+    "chain.paused": [
+        "Request {} is already {}: no step of it starts.",
+    ],
     "chain.parameter_invalid": [
         "Step {}: {}",
     ],

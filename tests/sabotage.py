@@ -181,6 +181,13 @@ SABOTAGES = (
         "    if False:\n",
     ),
     Sabotage(
+        "steps of a paused chain start",
+        ("tests/runs/automation/test_chains.py::test_a_paused_chain_is_not_retried_and_ends_where_nothing_is_left",),
+        "runs/automation/chain_steps.py",
+        "        acts = [] if change.progress == Progress.PAUSED else start_next(progress)\n",
+        "        acts = start_next(progress)\n",
+    ),
+    Sabotage(
         "a chain is visible by one of its deployments",
         ("tests/runs/automation/test_chains.py::test_a_chain_is_visible_to_those_who_see_all_its_deployments",),
         "runs/automation/chains.py",

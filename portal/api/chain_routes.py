@@ -23,7 +23,7 @@ from runs import changes, names
 from runs.access.decisions import Permissions
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
-from runs.automation import chain_steps, chains
+from runs.automation import chain_pacing, chain_steps, chains
 from runs.automation.chain_listings import CHAINS
 from runs.automation.chain_steps import ChainProgress
 from runs.models import Chain, ChangeRequest, RunRequest, Verb
@@ -133,7 +133,7 @@ class ChainRunRow(Row):
     environment: str
     version: int
     state: str = Field(description="State of the change request.", examples=["approved"])
-    progress: str = Field(description="running, or stopped at a failure.", examples=["stopped"])
+    progress: str = Field(description="running, paused, or stopped at a failure.", examples=["stopped"])
     message: str
     inputs: dict[str, Any] | None = Field(description="Without secret ones; null without permission to view them.")
     digest: str = Field(description="What an approval is for.")
@@ -273,11 +273,18 @@ def read_chain_run(request: HttpRequest, number: int) -> ChainRunRow:
     return read_run(actor_of(request), number)
 
 
+@router.post("/chain-runs/{number}/pause", response={200: ChainRunRow, **PROBLEMS}, summary="Pause a chain")
+@idempotent
+def pause_chain(request: HttpRequest, number: int, payload: Reason) -> ChainRunRow:
+    """Start no more steps until it is resumed. What was sent to Prefect goes on."""
+    return act(request, number, payload, chain_pacing.pause)
+
+
 @router.post("/chain-runs/{number}/resume", response={200: ChainRunRow, **PROBLEMS}, summary="Resume a chain")
 @idempotent
 def resume_chain(request: HttpRequest, number: int, payload: Reason) -> ChainRunRow:
-    """Start the failed steps again. What completed is not repeated."""
-    return act(request, number, payload, chains.resume)
+    """Go on after a pause, or start the failed steps again. What completed is not repeated."""
+    return act(request, number, payload, chain_pacing.resume)
 
 
 @router.post(
@@ -286,7 +293,7 @@ def resume_chain(request: HttpRequest, number: int, payload: Reason) -> ChainRun
 @idempotent
 def cancel_rest_of_chain(request: HttpRequest, number: int, payload: Reason) -> ChainRunRow:
     """Start no more steps. What was sent to Prefect goes on."""
-    return act(request, number, payload, chains.cancel_rest)
+    return act(request, number, payload, chain_pacing.cancel_rest)
 
 
 def act(request: HttpRequest, number: int, payload: Reason, service: Callable[..., object]) -> ChainRunRow:

@@ -26,7 +26,15 @@ CONFLICTS = frozenset(
     {
         *("approval.complete", "approval.stale", "approval.twice", "cancellation.pending", "definition.changed"),
         *("schedule.ended", "schedule.not_active", "schedule.not_live", "schedule.not_paused", "schedule.obstructed"),
-        *("chain.disabled", "chain.nothing_failed", "chain.over", "chain.taken", "chain.version_changed", "gate.none"),
+        *(
+            "chain.disabled",
+            "chain.nothing_failed",
+            "chain.over",
+            "chain.paused",
+            "chain.taken",
+            "chain.version_changed",
+            "gate.none",
+        ),
         "schedule.withdraw",
         *("backfill.over", "backfill.paused", "backfill.plan_changed", "backfill.running"),
         *("deployment.unchanged", "environment.moved", "freeze.already", "freeze.none", "grant.revoked"),

@@ -1,4 +1,4 @@
-"""Commands of chains: list, save and run them, follow, resume and cut short a run, and decide at its gates."""
+"""Commands of chains: list, save and run them, follow, pause, resume and cut short a run, and decide at its gates."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ def add_chains(commands: Subparsers) -> None:
 
     add_run(add_command(commands, "chain-status", chain_status, "Show where each step of a run of a chain is"))
     for name, function, help_text in (
-        ("resume-chain", resume_chain, "Start the failed steps of a chain again"),
+        ("pause-chain", pause_chain, "Start no more steps of a chain until it is resumed"),
+        ("resume-chain", resume_chain, "Go on after a pause, or start the failed steps of a chain again"),
         ("cancel-chain", cancel_chain, "Start no more steps of a chain; what was sent to Prefect goes on"),
     ):
         parser = add_command(commands, name, function, help_text)
@@ -133,6 +134,10 @@ def chain_status(portal: Portal, options: Namespace, screen: Screen) -> int:
     return show(portal.chain_run(options.number), screen)
 
 
+def pause_chain(portal: Portal, options: Namespace, screen: Screen) -> int:
+    return show(portal.pause_chain(options.number, options.reason), screen)
+
+
 def resume_chain(portal: Portal, options: Namespace, screen: Screen) -> int:
     return show(portal.resume_chain(options.number, options.reason), screen)
 
@@ -156,7 +161,7 @@ def show(run: ChainRun, screen: Screen) -> int:
 
 def sentences(run: ChainRun) -> Iterator[str]:
     """Yield how far a run is, and each step in a line."""
-    state = "stopped" if run.progress == "stopped" and run.state == "approved" else run.state
+    state = run.progress if run.progress != "running" and run.state == "approved" else run.state
     done = sum(step.outcome == "completed" for step in run.steps)
     yield f"Chain {run.name} in {run.environment}, request {run.id}: {state}, {done} of {len(run.steps)} completed."
     if run.message:

@@ -314,8 +314,12 @@ class Portal:
     def chain_run(self, number: int) -> ChainRun:
         return self._get(ChainRun, path("chain-runs", number))
 
+    def pause_chain(self, number: int, reason: str = "") -> ChainRun:
+        """Start no more steps until it is resumed; what was sent to Prefect goes on."""
+        return self._post(ChainRun, path("chain-runs", number, "pause"), {"reason": reason})
+
     def resume_chain(self, number: int, reason: str = "") -> ChainRun:
-        """Start the failed steps again; what completed is not repeated."""
+        """Go on after a pause, or start the failed steps again; what completed is not repeated."""
         return self._post(ChainRun, path("chain-runs", number, "resume"), {"reason": reason})
 
     def cancel_chain(self, number: int, reason: str = "") -> ChainRun:

@@ -42,7 +42,7 @@ EVENTS = frozenset(
         Kind.REQUEST_LOST,
     }
 )
-# How long a chain that stopped can be resumed.
+# How long a chain that stopped or is paused can be resumed.
 RESUMABLE = timedelta(days=30)
 # Bytes of JSON: a parameter is no place for a table.
 LARGEST_VALUE = 10_000
@@ -152,7 +152,7 @@ def advance(pk: int) -> None:
             stop(change, "It was changed in the database after it was submitted. Find out who changed it.")
             return
         progress = read_progress(change)
-        acts = start_next(progress)
+        acts = [] if change.progress == Progress.PAUSED else start_next(progress)
         if not acts:
             acts = end(progress)
         # Rows first, audit entries last: a transaction that holds the end of the trail must wait for no row.
@@ -221,6 +221,8 @@ def end(progress: ChainProgress) -> list[audit.Act]:
     change = progress.change
     queue_unread(progress)
     if not chain_graph.has_ended(progress.outcomes):
+        if change.progress == Progress.PAUSED:
+            return end_paused(change)
         if change.is_held_back:
             # A failed run was retried in place.
             set_progress(change, Progress.RUNNING, by="", message="")
@@ -230,8 +232,8 @@ def end(progress: ChainProgress) -> list[audit.Act]:
     if not failed:
         done = sum(outcome == Outcome.COMPLETED for outcome in progress.outcomes.values())
         message = f"{plural(done, 'step')} of {len(progress.outcomes)} completed."
-    elif change.is_held_back and change.progress_at and change.progress_at < timezone.now() - RESUMABLE:
-        message = f"{change.message} It was not resumed in {RESUMABLE.days} days."
+    elif change.progress == Progress.STOPPED and is_too_old(change):
+        message = not_resumed(change)
     else:
         return stop_at(progress, failed)
     # What stopped it stays known: `runs.phases` says that it failed.
@@ -240,11 +242,29 @@ def end(progress: ChainProgress) -> list[audit.Act]:
     return [audit.Act("chain.close", change, progress.by, after={"outcomes": dict(progress.outcomes)})]
 
 
+def end_paused(change: ChangeRequest) -> list[audit.Act]:
+    """Withdraw what has not started of a chain that nobody resumed; what was sent to Prefect goes on."""
+    if not is_too_old(change):
+        return []
+    move_change(change, to=ChangeState.WITHDRAWN, message=not_resumed(change), progress=Progress.RUNNING)
+    events.record(Kind.REQUEST_WITHDRAWN, change=change)
+    publish_change(change)
+    return [audit.Act("request.withdraw", change, Actor.system(), after={"state": change.state})]
+
+
+def is_too_old(change: ChangeRequest) -> bool:
+    return change.progress_at is not None and change.progress_at < timezone.now() - RESUMABLE
+
+
+def not_resumed(change: ChangeRequest) -> str:
+    return f"{change.message} It was not resumed in {RESUMABLE.days} days."
+
+
 def stop_at(progress: ChainProgress, failed: list[str]) -> list[audit.Act]:
     change, first = progress.change, progress.latest[failed[0]]
     # Without the message of the run, which not everyone may view who sees the chain.
     message = f"Stopped at step {failed[0]}, request {first.pk}: {first.get_state_display()}."
-    if change.is_held_back and change.message == message:
+    if change.progress == Progress.STOPPED and change.message == message:
         return []
     set_progress(change, Progress.STOPPED, by="", message=message)
     publish_change(change)

@@ -1,4 +1,4 @@
-"""Save chains and their versions, and request, resume and cut short runs of them.
+"""Save chains and their versions, and request runs of them.
 
 Defining a chain is not running it: its steps run with the grants of the person who requests it.
 """
@@ -17,25 +17,19 @@ from flows import canonical
 from flows import parameters as schemas
 from flows.db_text import sanitize
 from flows.models import Deployment, Environment
-from runs import audit, events, queue, requests
+from runs import audit, queue, requests
 from runs.access import predicates
 from runs.access.decisions import Forbidden, Permissions, Target
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
-from runs.automation import chain_definition, chain_steps
+from runs.automation import chain_definition
 from runs.automation.chain_checks import deployments_of, require_runnable
 from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_steps import read_progress
-from runs.changes.approvals import lock, publish_change, require_may_withdraw
-from runs.changes.gates import attempt_of
-from runs.changes.pacing import UNSENT, set_progress
-from runs.changes.release import release
-from runs.changes.states import ChangeState, move_change
+from runs.changes.states import ChangeState
 from runs.errors import Refused
-from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunEvent, RunSpec, Verb
+from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunSpec, Verb
 from runs.models.chain import LONGEST_NAME
 from runs.requests import Spec
-from runs.requests.frozen_values import values_of
 
 LONGEST_DESCRIPTION = 500
 # Attempts of one step, its retries and every resumption among them.
@@ -245,70 +239,6 @@ def public_inputs(definition: Definition, by_key: Mapping[str, Deployment], give
         if name not in schemas.public_parameters(by_key[step.key].parameter_schema)
     }
     return {name: value for name, value in given.items() if name not in secret}
-
-
-def resume(change: ChangeRequest, *, by: Actor, reason: str = "") -> int:
-    """Start the steps again at which a chain failed; return how many started at once.
-
-    Where the chain needed an approval, each waits at its gate for one. Raises `Forbidden`, or `Refused` with code
-    `chain.…`.
-    """
-    with audit.act("chain.resume", change, by=by, reason=reason, ticket=change.ticket) as act:
-        lock_run(change)
-        progress, permissions = read_progress(change), Permissions.of(by)
-        if not progress.failed:
-            raise Refused("chain.nothing_failed", f"No step of request {change.pk} has failed that could start again.")
-        verb = Verb.TRIGGER if by.is_same_person_as(change.requested_by_id) else Verb.RERUN
-        steps = {step.key: step for step in progress.definition.steps}
-        started = []
-        for key in progress.failed:
-            latest = progress.latest[key]
-            permissions.require(verb, latest.deployment, values_of(latest))
-            if attempt_of(latest) >= MOST_ATTEMPTS:
-                raise Refused(
-                    "chain.attempts", f"Step {key} has started {MOST_ATTEMPTS} times. Submit a new request.", step=key
-                )
-            # What was published since counts; a value that is not there any more stays what it was.
-            values = {**latest.mapped_values, **(chain_steps.mapped_values(progress, steps[key]) or {})}
-            started.append(chain_steps.start(progress, steps[key], values))
-        act.before = {"progress": change.progress, "message": change.message}
-        set_progress(change, ChangeRequest.Progress.RUNNING, by=by.name, message="")
-        released = release(change)
-        chain_steps.note_gates(change, started)
-        act.after = {"steps": progress.failed, "released": released}
-        publish_change(change)
-        return released
-
-
-def cancel_rest(change: ChangeRequest, *, by: Actor, reason: str = "") -> int:
-    """Start no more steps of a chain; return how many were withdrawn. Those that were sent to Prefect go on."""
-    with audit.act("request.withdraw", change, by=by, reason=reason, ticket=change.ticket) as act:
-        if not by.is_same_person_as(change.requested_by_id):
-            require_may_withdraw(change, by)
-        lock_run(change)
-        # Locked, so that a launch at the same moment is over, or begins after this.
-        unsent = change.run_requests.select_for_update(of=["self"]).filter(state__in=UNSENT).order_by("pk")
-        withdrawn = len(unsent)
-        act.before = {"state": change.state, "progress": change.progress}
-        message = f"{by.name} cancelled the steps that had not started."
-        move_change(change, to=ChangeState.WITHDRAWN, message=message, progress=ChangeRequest.Progress.RUNNING)
-        events.record(RunEvent.Kind.REQUEST_WITHDRAWN, change=change)
-        act.after = {"state": change.state, "withdrawn": withdrawn}
-        publish_change(change)
-        return withdrawn
-
-
-def lock_run(change: ChangeRequest) -> None:
-    """Lock an approved run of a chain; refuse every other change request."""
-    if change.kind != ChangeRequest.Kind.CHAIN:
-        raise Refused("chain.none", f"Request {change.pk} is not a run of a chain.")
-    lock(change)
-    if change.state != ChangeState.APPROVED:
-        raise Refused(
-            "chain.over",
-            f"Request {change.pk} is “{change.get_state_display()}”: nothing of it can start. Reload the page.",
-            state=change.state,
-        )
 
 
 # Queries --------------------------------------------------------------------------------------------------------------

@@ -105,6 +105,7 @@ VERBS: dict[str, str] = {
     "chain.step": "Started a step of a chain",
     "chain.stop": "Chain stopped at a failure",
     "chain.close": "Chain ended",
+    "chain.pause": "Paused a chain",
     "chain.resume": "Resumed a chain",
     "chain.let_go": "Let a step go at its gate",
     "chain.reject": "Rejected a step at its gate",

@@ -76,7 +76,10 @@ class ChangeRequest(models.Model):
         RULES = "rules", "Change of rules"
 
     class Progress(models.TextChoices):
-        """Whether runs of an approved backfill are being released; `runs.changes.pacing` changes it."""
+        """Whether runs of an approved backfill or chain are being released.
+
+        `runs.changes.pacing` and `runs.automation.chain_pacing` change it.
+        """
 
         RUNNING = "running", "Running"
         PAUSED = "paused", "Paused"

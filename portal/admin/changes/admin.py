@@ -26,7 +26,7 @@ from portal.ui import times
 from portal.ui.text import number
 from runs import changes, requests
 from runs.access.whole_chains import sees_whole_chain
-from runs.automation import chains
+from runs.automation import chain_pacing
 from runs.governance import rule_changes
 from runs.models import ChainRun, ChangeRequest, RunSpec, Verb
 from runs.models.request import State
@@ -171,13 +171,18 @@ class ChangeRequestAdmin(RestrictedAdmin):
         return self.call(request, pk, changes.withdraw, "Request cancelled. Nothing was changed or started.")
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, changes.pause, "Paused. What was sent to Prefect goes on.")
+        return self.call(
+            request,
+            pk,
+            self.of_kind(request, pk, changes.pause, chain_pacing.pause),
+            "Paused. What was sent to Prefect goes on.",
+        )
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
-        return self.call(request, pk, self.of_kind(request, pk, changes.resume, chains.resume), "Resumed.")
+        return self.call(request, pk, self.of_kind(request, pk, changes.resume, chain_pacing.resume), "Resumed.")
 
     def cancel_rest(self, request: HttpRequest, pk: int) -> HttpResponse:
-        service = self.of_kind(request, pk, changes.cancel_rest, chains.cancel_rest)
+        service = self.of_kind(request, pk, changes.cancel_rest, chain_pacing.cancel_rest)
         return self.call(request, pk, service, "The rest was cancelled. What was sent to Prefect goes on.")
 
     def of_kind(

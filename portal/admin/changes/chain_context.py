@@ -159,5 +159,12 @@ def buttons(progress: ChainProgress, by: Actor, permissions: Permissions) -> dic
     may_cancel = is_own or all(
         permissions.decide(Verb.CANCEL, spec.deployment).allowed for spec in progress.specs.values()
     )
-    may_resume = bool(failed) and all(permissions.decide(verb, each).allowed for each in failed)
-    return {"resume": Action(is_going and may_resume), "cancel_rest": Action(is_going and may_cancel)}
+    if change.progress == ChangeRequest.Progress.PAUSED:
+        may_resume = may_cancel
+    else:
+        may_resume = bool(failed) and all(permissions.decide(verb, each).allowed for each in failed)
+    return {
+        "resume": Action(is_going and may_resume),
+        "pause": Action(is_going and may_cancel and not change.is_held_back),
+        "cancel_rest": Action(is_going and may_cancel),
+    }

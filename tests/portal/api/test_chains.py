@@ -59,6 +59,9 @@ def test_a_chain_is_saved_run_and_followed(
     assert robot.post(f"/chain-runs/{change.pk}/resume", {}).body["steps"][1]["attempt"] == 2
     refused = robot.post(f"/chain-runs/{change.pk}/resume", {})
     assert (refused.status, refused.body["code"]) == (409, "chain.nothing_failed")
+    assert robot.post(f"/chain-runs/{change.pk}/pause", {}).body["progress"] == "paused"
+    assert robot.post(f"/chain-runs/{change.pk}/pause", {}).body["code"] == "chain.paused"
+    assert robot.post(f"/chain-runs/{change.pk}/resume", {}).body["progress"] == "running"
     assert robot.post(f"/chain-runs/{change.pk}/cancel-rest", {}).body["state"] == "withdrawn"
 
 

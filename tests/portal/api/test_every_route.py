@@ -240,6 +240,7 @@ ROUTES = [
             ("steps/{step}/let-go", "let a step of a chain start, by page"),
             ("steps/{step}/reject", "reject a step of a chain, by page"),
             # The page has one address for both kinds.
+            ("pause", "pause a backfill, by page"),
             ("resume", "resume a backfill, by page"),
             ("cancel-rest", "cancel the rest of a backfill, by page"),
         )

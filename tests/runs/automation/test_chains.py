@@ -17,7 +17,7 @@ from runs.access.decisions import Forbidden, Permissions
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
 from runs.audit import reconcile
-from runs.automation import chain_steps, chains
+from runs.automation import chain_pacing, chain_steps, chains
 from runs.automation.chain_steps import read_progress
 from runs.governance import freezes, grants
 from runs.models import Action, AuditEntry, Chain, ChainVersion, ChangeRequest, RunRequest
@@ -416,7 +416,7 @@ def test_one_word_says_how_far_a_run_is(deployed: Environment, requester: User, 
     assert phase(change) == "running"
     end(change, "train", "FAILED", fake)
     assert phase(change) == "stopped"
-    chains.resume(change, by=by(requester))
+    chain_pacing.resume(change, by=by(requester))
     go_on()
     end(change, "train", "COMPLETED", fake)
     end(change, "drift", "COMPLETED", fake)
@@ -447,18 +447,18 @@ def test_a_failure_stops_it_and_it_goes_on_from_there(
     assert (change.progress, change.state) == (ChangeRequest.Progress.STOPPED, ChangeRequest.State.APPROVED)
     assert f"step train, request {latest(change, 'train').pk}" in change.message
     with pytest.raises(Forbidden):
-        chains.resume(change, by=by(viewer))
-    assert chains.resume(change, by=by(requester), reason="source was corrected") == 1
+        chain_pacing.resume(change, by=by(viewer))
+    assert chain_pacing.resume(change, by=by(requester), reason="source was corrected") == 1
     go_on()
     assert where(change) == {"ingest": "completed", "train": "running", "drift": "waiting"}
     with refused("chain.nothing_failed"):
-        chains.resume(change, by=by(requester))
+        chain_pacing.resume(change, by=by(requester))
     end(change, "train", "COMPLETED", fake)
     end(change, "drift", "COMPLETED", fake)
     assert where(change)["drift"] == "completed"
     assert change.state == ChangeRequest.State.CLOSED
     with refused("chain.over"):
-        chains.resume(change, by=by(requester))
+        chain_pacing.resume(change, by=by(requester))
     assert change.run_requests.count() == 4
     assert reconcile() == ""
 
@@ -470,7 +470,7 @@ def test_where_it_needed_an_approval_a_further_attempt_needs_one_too(
     changes.approve(change, by=by(approver))
     go_on()
     end(change, "ingest", "FAILED", prod_fake)
-    assert chains.resume(change, by=by(requester)) == 0
+    assert chain_pacing.resume(change, by=by(requester)) == 0
     go_on()
     run_request = latest(change, "ingest")
     assert (run_request.occurrence, run_request.state) == ("2", State.HELD)
@@ -550,13 +550,85 @@ def test_cancelling_the_rest_leaves_what_was_sent(
     chain = make(deployed, requester, step("ingest"), step("drift", gate=True), step("train", "ingest"))
     change = request_run(chain, requester)
     with pytest.raises(Forbidden):
-        chains.cancel_rest(change, by=by(viewer))
-    assert chains.cancel_rest(change, by=by(requester)) == 1
+        chain_pacing.cancel_rest(change, by=by(viewer))
+    assert chain_pacing.cancel_rest(change, by=by(requester)) == 1
     change.refresh_from_db()
     assert change.state == ChangeRequest.State.WITHDRAWN
     end(change, "ingest", "COMPLETED", fake)
     assert where(change) == {"ingest": "completed", "drift": "failed", "train": "ready"}
     assert not change.run_requests.filter(spec__position=2).exists()
+    assert reconcile() == ""
+
+
+# Paused ---------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_starts_of_a_paused_chain_and_then_it_goes_on(
+    deployed: Environment, requester: User, fake: FakePrefect, viewer: User
+) -> None:
+    chain = make(deployed, requester, step("ingest"), step("train", "ingest"), step("drift", gate=True))
+    change = request_run(chain, requester)
+    with pytest.raises(Forbidden):
+        chain_pacing.pause(change, by=by(viewer))
+    chain_pacing.pause(change, by=by(requester), reason="source is down")
+    assert phase_of(change).key == "paused"
+    with refused("chain.paused"):
+        chain_pacing.pause(change, by=by(requester))
+    # What runs goes on, and what is decided at a gate is kept.
+    changes.let_go(latest(change, "drift"), by=by(requester))
+    end(change, "ingest", "COMPLETED", fake)
+    assert where(change) == {"ingest": "completed", "train": "ready", "drift": "running"}
+    assert (latest(change, "drift").state, change.progress) == (State.HELD, ChangeRequest.Progress.PAUSED)
+    with pytest.raises(Forbidden):
+        chain_pacing.resume(change, by=by(viewer))
+    assert chain_pacing.resume(change, by=by(requester)) == 1
+    go_on()
+    assert where(change) == {"ingest": "completed", "train": "running", "drift": "running"}
+    assert [latest(change, key).state for key in ("train", "drift")] == [State.LAUNCHED] * 2
+    assert list(
+        AuditEntry.objects.filter(verb__in=["chain.pause", "chain.resume"], outcome="done").values_list("verb")
+    ) == [
+        ("chain.resume",),
+        ("chain.pause",),
+    ]
+    assert reconcile() == ""
+
+
+def test_a_step_that_was_released_and_not_sent_waits_while_it_is_paused(
+    deployed: Environment, requester: User, fake: FakePrefect
+) -> None:
+    change = chains.request_run(make(deployed, requester, step("ingest")), {"month": "2026-10"}, by=by(requester))
+    chain_steps.advance(change.pk)
+    chain_pacing.pause(change, by=by(requester))
+    go_on()
+    assert latest(change, "ingest").state == State.APPROVED
+    assert not [call for call in fake.calls if call.method == "create_flow_run"]
+    chain_pacing.resume(change, by=by(requester))
+    go_on()
+    assert latest(change, "ingest").state == State.LAUNCHED
+
+
+def test_a_paused_chain_is_not_retried_and_ends_where_nothing_is_left(
+    deployed: Environment, requester: User, fake: FakePrefect
+) -> None:
+    change = request_run(make(deployed, requester, step("ingest", retries=1)), requester)
+    chain_pacing.pause(change, by=by(requester))
+    end(change, "ingest", "FAILED", fake)
+    assert (latest(change, "ingest").occurrence, phase(change)) == ("1", "paused")
+    chain_pacing.resume(change, by=by(requester))
+    go_on()
+    chain_pacing.pause(change, by=by(requester))
+    end(change, "ingest", "FAILED", fake)
+    assert phase(change) == "stopped"
+
+
+def test_a_chain_that_is_paused_for_too_long_is_withdrawn(deployed: Environment, requester: User) -> None:
+    change = request_run(make(deployed, requester, step("ingest"), step("train", "ingest")), requester)
+    chain_pacing.pause(change, by=by(requester))
+    ChangeRequest.objects.filter(pk=change.pk).update(progress_at=timezone.now() - timedelta(days=31))
+    chain_steps.advance(change.pk)
+    change.refresh_from_db()
+    assert (change.state, phase(change)) == (ChangeRequest.State.WITHDRAWN, "withdrawn")
     assert reconcile() == ""
 
 
@@ -587,7 +659,7 @@ def test_no_step_of_a_disabled_chain_starts(deployed: Environment, requester: Us
     with refused("chain.disabled"):
         request_run(chain, requester)
     chains.set_enabled(chain, True, by=by(requester))
-    chains.resume(change, by=by(requester))
+    chain_pacing.resume(change, by=by(requester))
     go_on()
     assert latest(change, "train").state == State.LAUNCHED
 

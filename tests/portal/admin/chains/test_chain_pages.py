@@ -151,6 +151,11 @@ def test_a_run_is_requested_with_its_inputs_and_followed(
     client.post(address("runs_changerequest_resume", change.pk))
     go_on()
     assert where(change)["train"] == "running"
+    client.post(address("runs_changerequest_pause", change.pk), {"reason": "source is down"})
+    paused = client.get(answer.headers["Location"])
+    assert (paused.context["badge"].key, paused.context["pause"].is_allowed) == ("paused", False)
+    client.post(address("runs_changerequest_resume", change.pk))
+    assert client.get(answer.headers["Location"]).context["pause"].is_allowed
     client.post(address("runs_changerequest_cancel_rest", change.pk))
     change.refresh_from_db()
     assert change.state == ChangeRequest.State.WITHDRAWN
