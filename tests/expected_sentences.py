@@ -239,6 +239,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "event_rule.debounce": ["Wait between 0 and {} seconds."],
     "event_rule.debounced": ["A later event came within {} s: {}."],
+    "event_rule.deleted": ["The rule {} was deleted."],
     "event_rule.depth": ["The event comes from {} rules in a row; at most {} are followed."],
     "event_rule.environment": [
         "Choose an environment that you can view.",
@@ -250,7 +251,6 @@ SENTENCES: dict[str, list[str]] = {
     "event_rule.expired": ["The rule has ended."],
     "event_rule.gone": ["What happened was deleted since, or is not what the rule waits for any more."],
     "event_rule.hook": ["Choose a hook of a service account that you own."],
-    "event_rule.interactive": ["Programs cannot add or change rules. Sign in to the portal to do that."],
     "event_rule.loop": ["A request of this rule led to the event: it does not react to itself."],
     "event_rule.mapping": ["{…}", "“{}” is secret: a rule cannot give it a value."],
     "event_rule.name_required": ["Give the rule a name, such as “load after close”."],
@@ -262,6 +262,9 @@ SENTENCES: dict[str, list[str]] = {
     "event_rule.pointer": ["{…}"],
     "event_rule.rate": ["The rule made {} requests in an hour, which is its limit."],
     "event_rule.states": ["Choose the states in which a run must end: {}."],
+    "event_rule.token_ended": [
+        "The token {}, with which the rule was saved, is not valid any more. Save the rule again."
+    ],
     "event_rule.trigger": ["“{}” is not something that a rule can wait for."],
     "event_rule.unmet": ["This condition does not hold: {}."],
     "event_rule.valid_until": ["This end has passed. Choose a later one, or none."],

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from flows.models import Deployment
 from runs import tasks
+from runs.actors import Actor
 from runs.automation import event_rules
-from runs.models import EventRule, RuleFiring
+from runs.governance import tokens
+from runs.models import EventRule, RuleFiring, TokenScope
 from tests.cast import by
 
 MAPPING: dict[str, Any] = {"month": {"value": "2026-10"}}
@@ -22,6 +26,14 @@ def new_rule(owner: User, deployment: Deployment, **columns: Any) -> EventRule:
         settings.setdefault("states", ["FAILED"])
     made = event_rules.create(settings.pop("name"), by=by(owner), deployment=deployment, **settings)
     return event_rules.rows().get(pk=made.pk)
+
+
+def program_of(owner: User, *scopes: TokenScope) -> Actor:
+    """The actor of a token of a person, with these scopes."""
+    made = tokens.issue(
+        owner, by=by(owner), name="ci", scopes=list(scopes), expires_at=timezone.now() + timedelta(days=2)
+    )
+    return tokens.actor_of(tokens.find(made.text) or made.token, address="127.0.0.1")
 
 
 def react() -> list[tuple[str, str]]:

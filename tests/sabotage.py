@@ -1293,6 +1293,20 @@ SABOTAGES = (
         "    if rule.pk is None:\n",
     ),
     Sabotage(
+        "a rule of a program sees more than its token",
+        ("tests/runs/automation/test_rule_firing.py::test_a_rule_of_a_program_sees_and_does_what_its_token_allows",),
+        "runs/automation/rule_judgement.py",
+        "            if rule.token is None:\n",
+        "            if True:\n",
+    ),
+    Sabotage(
+        "a rule outlives the token with which it was saved",
+        ("tests/runs/automation/test_rule_firing.py::test_a_rule_does_nothing_once_its_token_has_ended",),
+        "runs/automation/rule_firing.py",
+        "    event_rules.require_token_valid(rule)\n",
+        "",
+    ),
+    Sabotage(
         "everyone decides what event rules do",
         ("tests/runs/automation/test_rules.py::test_a_rule_is_its_owners",),
         "runs/automation/event_rules.py",

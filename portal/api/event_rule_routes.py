@@ -1,4 +1,4 @@
-"""Routes of event rules: which there are, what they did and would do, pause and resume. Pages add and change them."""
+"""Routes of event rules: list, save, pause, resume and delete them, and what they did and would do."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Field, Query, Router, Schema
+from ninja import Field, Query, Router, Schema, Status
+from pydantic import AwareDatetime
 
 from portal.api import paging
+from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.catalog_schemas import link
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
 from portal.api.request_routes import Reason
+from runs import names
 from runs.actors import Actor
 from runs.automation import event_rules, rule_dry_run, rule_listings
 from runs.models import EventRule, RuleFiring
@@ -28,6 +31,9 @@ class EventRuleRow(paging.Row):
     key: str = Field(description="It names the rule in the audit trail.")
     name: str
     owner: str
+    token: str | None = Field(
+        description="Key of the token within whose scopes it acts; null for all of the owner's grants."
+    )
     trigger: str = Field(description="run, artifact, delivery or event.")
     in_environment: str | None = Field(description="Where the event must come from; null is anywhere.")
     of_deployment: str
@@ -55,6 +61,7 @@ class EventRuleRow(paging.Row):
             key=row.key,
             name=row.name,
             owner=row.owner.get_username(),
+            token=row.token.key if row.token else None,
             trigger=row.trigger,
             in_environment=row.environment.slug if row.environment else None,
             of_deployment=row.full_name,
@@ -76,6 +83,68 @@ class EventRuleRow(paging.Row):
             created_at=row.created_at,
             url=link("runs_eventrule_change", row.pk),
         )
+
+
+class RuleBody(Schema):
+    """What can be changed of a rule; what is left out has its default."""
+
+    model_config = body(
+        name="train after drift",
+        artifact_key="drift",
+        conditions=[{"pointer": "/artifact/fields/share", "is": "gt", "value": 0.3}],
+        mapping={"month": {"pointer": "/run/parameters/month"}},
+        debounce_seconds=600,
+        per_hour=2,
+    )
+
+    name: str = Field(max_length=event_rules.MAX_NAME_LENGTH)
+    in_environment: str | None = Field(None, max_length=40, description="Where the event must come from.")
+    of_deployment: str = Field("", max_length=601, description="Only of runs of this deployment, by its full name.")
+    of_flow: str = Field("", max_length=300, description="Only of runs of this flow.")
+    of_tag: str = Field("", max_length=300, description="Only of runs with this tag.")
+    states: list[str] = Field([], max_length=10, description="In which a run must end: COMPLETED, FAILED …")
+    artifact_key: str = Field("", max_length=300)
+    hook: str | None = Field(None, max_length=40, description="Key of a hook of a service account that you own.")
+    event_name: str = Field("", max_length=100)
+    conditions: list[dict[str, Any]] = Field(
+        [], description="All must hold: pointer, is (eq, ne, gt, ge, lt, le), value."
+    )
+    mapping: dict[str, Any] = Field(
+        {}, description="Parameter: {pointer}, {pointer, default} or {value}. Others have the deployment's defaults."
+    )
+    debounce_seconds: int = Field(0, ge=0, le=2**31 - 1, description="Of events within this time the last one counts.")
+    per_hour: int = Field(event_rules.DEFAULT_PER_HOUR, ge=0, le=2**31 - 1, description="Requests an hour at most.")
+    valid_until: AwareDatetime | None = None
+
+    def columns(self, by: Actor) -> dict[str, Any]:
+        """Return the arguments of `event_rules.create` and `event_rules.change`; raises `NotVisible` or `Refused`."""
+        same = ("states", "artifact_key", "event_name", "conditions", "mapping", "debounce_seconds", "per_hour")
+        return {
+            **{name: getattr(self, name) for name in (*same, "valid_until")},
+            "environment": names.environment(self.in_environment, by=by) if self.in_environment else None,
+            "full_name": self.of_deployment,
+            "flow_name": self.of_flow,
+            "tag": self.of_tag,
+            "hook": event_rules.require_hook(self.hook, by) if self.hook else None,
+        }
+
+
+class NewEventRule(RuleBody):
+    """A rule; `environment` and `deployment` are what it runs. Neither they nor the trigger can be changed later."""
+
+    model_config = body(
+        environment="prod",
+        deployment="training/monthly",
+        name="train after drift",
+        trigger="artifact",
+        artifact_key="drift",
+        conditions=[{"pointer": "/artifact/fields/share", "is": "gt", "value": 0.3}],
+        mapping={"month": {"pointer": "/run/parameters/month"}},
+    )
+
+    environment: str = Field(max_length=40)
+    deployment: str = Field(max_length=601, description="Alias, full name, id, or a name that is unique there.")
+    trigger: str = Field(max_length=10, description="run, artifact, delivery or event.")
 
 
 class FiringRow(paging.Row):
@@ -165,6 +234,41 @@ def rule_of(by: Actor, key: str) -> EventRule:
 def list_event_rules(request: HttpRequest, query: Query[RuleFilters]) -> HttpResponse:  # type: ignore[valid-type]
     """List your event rules."""
     return paging.answer(request, rule_listings.EVENT_RULES, query, EventRuleRow, EventRuleRow.of)
+
+
+@router.post("/event-rules", response={201: EventRuleRow, **PROBLEMS}, summary="Create an event rule")
+@idempotent
+def create_event_rule(request: HttpRequest, payload: NewEventRule) -> Status[EventRuleRow]:
+    """Create a rule in your name. It acts within the scopes of your token, and as long as that is valid."""
+    by = actor_of(request)
+    made = event_rules.create(
+        payload.name,
+        trigger=payload.trigger,
+        deployment=names.deployment(payload.environment, payload.deployment, by=by),
+        by=by,
+        **payload.columns(by),
+    )
+    return Status(201, EventRuleRow.of(rule_of(by, made.key)))
+
+
+@router.put("/event-rules/{key}", response={200: EventRuleRow, **PROBLEMS}, summary="Change an event rule")
+@idempotent
+def change_event_rule(request: HttpRequest, key: str, payload: RuleBody) -> EventRuleRow:
+    """Change all of a rule of yours. From now on it acts within the scopes of this token."""
+    by = actor_of(request)
+    event_rules.change(rule_of(by, key), by=by, name=payload.name, **payload.columns(by))
+    return EventRuleRow.of(rule_of(by, key))
+
+
+@router.delete("/event-rules/{key}", response={200: EventRuleRow, **PROBLEMS}, summary="Delete an event rule")
+@idempotent
+def delete_event_rule(request: HttpRequest, key: str) -> EventRuleRow:
+    """Delete a rule of yours, and return it as it was. What it requested stays."""
+    by = actor_of(request)
+    rule = rule_of(by, key)
+    deleted = EventRuleRow.of(rule)
+    event_rules.delete(rule, by=by)
+    return deleted
 
 
 @router.get("/event-rules/{key}", response={200: EventRuleRow, **PROBLEMS}, summary="Read an event rule")

@@ -11,12 +11,14 @@ from typing import Any
 class EventRule:
     """A rule: `environment` and `deployment` are what it runs, `of_…` and `in_environment` say what it waits for.
 
-    `trigger` is run, artifact, delivery (a message to a hook) or event.
+    `trigger` is run, artifact, delivery (a message to a hook) or event. `token` is the key of the token within whose
+    scopes it acts.
     """
 
     key: str
     name: str
     owner: str
+    token: str | None
     trigger: str
     in_environment: str | None
     of_deployment: str

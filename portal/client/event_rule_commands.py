@@ -1,9 +1,10 @@
-"""Commands of event rules: list and show them, their log and dry run, pause, resume; and post an event."""
+"""Commands of event rules: list, show, save, pause, resume and delete them, log and dry run; and post an event."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from itertools import islice
+from pathlib import Path
 
 from .command_parser import (
     DONE,
@@ -13,7 +14,9 @@ from .command_parser import (
     add_environment,
     add_limit,
     add_parameters,
+    complain,
     parameters,
+    read_json,
 )
 from .event_rule_answers import EventRule, RuleDryRun, RuleDryRunItem, RuleFiring
 from .portal_api import PAGE, Portal
@@ -21,7 +24,9 @@ from .terminal import Screen
 
 
 def add_event_rules(commands: Subparsers) -> None:
-    group = commands.add_parser("rule", help="Event rules: list, show, log, dry-run, pause, resume", allow_abbrev=False)
+    group = commands.add_parser(
+        "rule", help="Event rules: list, show, save, log, dry-run, pause, resume, delete", allow_abbrev=False
+    )
     rules: Subparsers = group.add_subparsers(
         dest="rule_command", required=True, metavar="COMMAND", parser_class=CommandParser
     )
@@ -31,6 +36,13 @@ def add_event_rules(commands: Subparsers) -> None:
     add_limit(parser, 50)
 
     parser = add_command(rules, "show", show, "Show an event rule")
+    parser.add_argument("key", metavar="KEY", help="its key")
+
+    parser = add_command(rules, "save", save, "Save an event rule from JSON: a new one, or that of its name")
+    parser.add_argument("definition", metavar="FILE", help="the rule as JSON, with the names of the API")
+    parser.add_argument("--key", default="", help="of the rule to change; without it, found by its name")
+
+    parser = add_command(rules, "delete", delete, "Delete an event rule; what it requested stays")
     parser.add_argument("key", metavar="KEY", help="its key")
 
     parser = add_command(rules, "log", log, "List what events did with a rule, newest first")
@@ -65,6 +77,28 @@ def list_rules(portal: Portal, options: Namespace, screen: Screen) -> int:
 
 def show(portal: Portal, options: Namespace, screen: Screen) -> int:
     screen.print_row(portal.event_rule(options.key))
+    return DONE
+
+
+def save(portal: Portal, options: Namespace, screen: Screen) -> int:
+    try:
+        rule = read_json(Path(options.definition).read_text())
+    except (OSError, ValueError) as error:
+        return complain(f"{options.definition} cannot be read as JSON: {error}.")
+    needed = {"name"} if options.key else {"name", "environment", "deployment", "trigger"}
+    if not isinstance(rule, dict) or not needed <= rule.keys():
+        return complain(f"{options.definition} must contain one JSON object with {', '.join(sorted(needed))}.")
+    try:
+        saved = portal.save_event_rule(rule, key=options.key)
+    except ValueError as error:
+        return complain(str(error))
+    screen.print_row(saved, f"Saved {saved.name} with the key {saved.key}. {saved.url}".strip())
+    return DONE
+
+
+def delete(portal: Portal, options: Namespace, screen: Screen) -> int:
+    deleted = portal.delete_event_rule(options.key)
+    screen.print_row(deleted, f"{deleted.name} was deleted.")
     return DONE
 
 

@@ -472,6 +472,31 @@ class Portal:
     def event_rule(self, key: str) -> EventRule:
         return self._get(EventRule, path("event-rules", key))
 
+    def save_event_rule(self, rule: Mapping[str, Any], *, key: str = "") -> EventRule:
+        """Create a rule, or change the one with this `key`, else your one of the same name and trigger there.
+
+        `rule` has the names of the API: name, environment, deployment, trigger, mapping, conditions and so on. What is
+        left out has its default. The rule acts within the scopes of your token, and as long as that is valid.
+        """
+        if not key:
+            rows = self.event_rules(rule["environment"], trigger=rule["trigger"])
+            named = [each for each in rows if each.name == rule["name"]]
+            if not named:
+                return self._post(EventRule, "/event-rules", dict(rule))
+            if len(named) > 1:
+                raise ValueError(f"{len(named)} of your rules have the name {rule['name']}. Say which by its key.")
+            key, runs = named[0].key, named[0].deployment
+            # An alias, an id or a short name is resolved by the portal.
+            if "/" in rule["deployment"] and rule["deployment"] != runs:
+                raise ValueError(f"The rule {rule['name']} runs {runs}, which cannot be changed. Delete it first.")
+        body = {name: value for name, value in rule.items() if name not in ("environment", "deployment", "trigger")}
+        answer = self._session.send("PUT", path("event-rules", key), body=body, key=str(uuid4()))
+        return decode(EventRule, answer.body)
+
+    def delete_event_rule(self, key: str) -> EventRule:
+        """Delete a rule and return it as it was; what it requested stays."""
+        return decode(EventRule, self._session.send("DELETE", path("event-rules", key), key=str(uuid4())).body)
+
     def rule_firings(self, key: str, **filters: Any) -> Iterator[RuleFiring]:
         """List what events did with a rule, newest first; `filters` are those of the API: outcome, code, since …"""
         return self._rows(RuleFiring, path("event-rules", key, "firings"), filters)

@@ -6,9 +6,10 @@ from django.utils import timezone
 
 from portal.ui.hook_labels import ALTERED
 from portal.ui.rule_labels import Badge
-from runs.automation import rule_digest
+from runs.automation import event_rules, rule_digest
 from runs.automation.rule_conditions import Condition
 from runs.automation.rule_dry_run import Item, Result
+from runs.errors import Refused
 from runs.models import EventRule, RuleFiring
 from runs.models.run import STATES, TERMINAL
 
@@ -29,16 +30,27 @@ RESULTS: dict[Result, Badge] = {
 
 
 def state_badge(rule: EventRule) -> Badge:
-    """Return the state of a rule; select its owner with it."""
+    """Return the state of a rule; select its owner and its token with it."""
     if not rule_digest.is_intact(rule):
         return ALTERED
     if not rule.is_enabled:
         return Badge("Paused", "grey")
     if not rule.owner.is_active:
         return Badge("Owner disabled", "grey")
+    if not has_token(rule):
+        return Badge("Token ended", "amber")
     if rule.valid_until and rule.valid_until <= timezone.now():
         return Badge("Ended", "grey")
     return Badge("Enabled", "green")
+
+
+def has_token(rule: EventRule) -> bool:
+    """Return whether a rule is bound to no token, or to one that is valid."""
+    try:
+        event_rules.require_token_valid(rule)
+    except Refused:
+        return False
+    return True
 
 
 def outcome_badge(firing: RuleFiring) -> Badge:

@@ -1,7 +1,9 @@
-"""Create, change, pause and resume event rules: the only code that writes `EventRule`.
+"""Create, change, pause, resume and delete event rules: the only code that writes `EventRule`.
 
 Only the owner decides what a rule does, since it acts in their name and with their grants. Administrators can pause
 one, which only takes something away. A rule loosens nothing: each of its requests needs what the owner's would need.
+One that a program saves is bound to its token, so that a token which leaked makes no way in that is wider or outlives
+it.
 """
 
 from __future__ import annotations
@@ -19,16 +21,17 @@ from flows import parameters as schemas
 from flows.db_text import sanitize
 from flows.models import Deployment, Environment
 from runs import audit
-from runs.access.decisions import Permissions, Target
-from runs.actors import Actor
+from runs.access.decisions import Permissions, Target, covers
+from runs.actors import Actor, Kind
 from runs.automation import rule_conditions, rule_digest, rule_matching, value_mapping
 from runs.automation.value_mapping import Unusable
 from runs.errors import Refused
+from runs.governance import tokens
 from runs.governance.configuration import difference
 from runs.governance.rule_changes import oversees
 from runs.governance.service_accounts import is_service_account
 from runs.governance.token_secrets import ALPHABET
-from runs.models import EventRule, Grant, Hook, Verb
+from runs.models import EventRule, Grant, Hook, Token, Verb
 from runs.models.rule import MOST_DEBOUNCE_SECONDS
 from runs.models.run import TERMINAL
 
@@ -62,13 +65,12 @@ DEFAULTS: dict[str, Any] = {
 
 
 def create(name: str, *, trigger: str, deployment: Deployment, by: Actor, **columns: Any) -> EventRule:
-    """Create a rule of the person who acts; `columns` are those of `DEFAULTS`.
+    """Create a rule of the person who acts, or whose token does; `columns` are those of `DEFAULTS`.
 
     Trigger and deployment cannot be changed later. Raises `Forbidden` if the person cannot run the deployment, or
     `Refused` with a code `event_rule.…`.
     """
     with audit.act("event_rule.create", None, by=by, subject_kind="eventrule", subject_name=name.strip()) as act:
-        require_interactive(by)
         rule = draft(name, trigger=trigger, deployment=deployment, by=by, **columns)
         rule.pepper, rule.digest = 0, ""
         rule.save(force_insert=True)
@@ -79,7 +81,8 @@ def create(name: str, *, trigger: str, deployment: Deployment, by: Actor, **colu
 
 def draft(name: str, *, trigger: str, deployment: Deployment, by: Actor, **columns: Any) -> EventRule:
     """Return an unsaved rule, checked: what `create` would save."""
-    if is_service_account(by.user) or not by.user.is_staff or by.agent:
+    is_own_act = by.kind in (Kind.PERSON, Kind.TOKEN)
+    if is_service_account(by.user) or not by.user.is_staff or not is_own_act:
         raise Refused("event_rule.owner", f"{by.name} cannot own a rule: only people who can sign in can.")
     if trigger not in Trigger.values:
         raise Refused("event_rule.trigger", f"“{trigger}” is not something that a rule can wait for.")
@@ -87,6 +90,7 @@ def draft(name: str, *, trigger: str, deployment: Deployment, by: Actor, **colum
     rule = EventRule(
         key="".join(secrets.choice(ALPHABET) for _ in range(KEY_LENGTH)),
         owner=by.user,
+        token=token_of(by),
         trigger=trigger,
         deployment=deployment,
     )
@@ -95,13 +99,17 @@ def draft(name: str, *, trigger: str, deployment: Deployment, by: Actor, **colum
 
 
 def change(rule: EventRule, *, by: Actor, name: str, **columns: Any) -> None:
-    """Change what a rule does, by its owner. Also makes one valid again that was changed in the database."""
+    """Change what a rule does, by its owner; columns that are left out get their defaults.
+
+    It is bound to the token with which it is changed, or to none any more. Also makes one valid again that was changed
+    in the database.
+    """
     with audit.act("event_rule.change", rule, by=by, environment=place_of(rule)) as act:
-        require_interactive(by)
         stored = lock(rule)
         require_own(stored, by)
         Permissions.of(by).require(Verb.TRIGGER, stored.deployment)
         before = describe(stored)
+        stored.token = token_of(by)
         apply(stored, name, {**DEFAULTS, **columns}, by)
         rule_digest.sign(stored)
         act.before, act.after = difference(before, describe(stored))
@@ -113,14 +121,29 @@ def pause(rule: EventRule, *, by: Actor, reason: str = "") -> None:
         stored = lock(rule)
         if not by.is_administrator:
             require_own(stored, by)
-        # Signing it again would make valid what someone changed past the portal; paused it does nothing either way.
-        is_intact = rule_digest.is_intact(stored)
         act.before, act.after = {"is_enabled": stored.is_enabled}, {"is_enabled": False}
-        stored.is_enabled, stored.paused_by_name, stored.paused_why = False, by.name, sanitize(reason.strip())[:1000]
-        if is_intact:
-            rule_digest.sign(stored)
-        else:
-            stored.save(update_fields=["is_enabled", "paused_by_name", "paused_why"])
+        turn_off(stored, by, reason)
+
+
+def delete(rule: EventRule, *, by: Actor, reason: str = "") -> None:
+    """Delete a rule, by its owner, also with a token. Its row and its log stay, for what they say of its requests."""
+    with audit.act("event_rule.delete", rule, by=by, reason=reason, environment=place_of(rule)) as act:
+        stored = lock(rule)
+        require_own(stored, by)
+        act.before = describe(stored)
+        turn_off(stored, by, reason, deleted_at=timezone.now())
+
+
+def turn_off(rule: EventRule, by: Actor, reason: str, *, deleted_at: datetime | None = None) -> None:
+    """Save a locked rule as one that requests nothing."""
+    # Signing it again would make valid what someone changed past the portal; off it does nothing either way.
+    is_intact = rule_digest.is_intact(rule)
+    rule.is_enabled, rule.paused_by_name, rule.paused_why = False, by.name, sanitize(reason.strip())[:1000]
+    rule.deleted_at = deleted_at
+    if is_intact:
+        rule_digest.sign(rule)
+    else:
+        rule.save(update_fields=["is_enabled", "paused_by_name", "paused_why", "deleted_at"])
 
 
 def resume(rule: EventRule, *, by: Actor, reason: str = "") -> None:
@@ -129,6 +152,7 @@ def resume(rule: EventRule, *, by: Actor, reason: str = "") -> None:
         stored = lock(rule)
         require_own(stored, by)
         rule_digest.require_intact(stored)
+        require_token_valid(stored)
         Permissions.of(by).require(Verb.TRIGGER, stored.deployment)
         act.before, act.after = {"is_enabled": stored.is_enabled}, {"is_enabled": True}
         stored.is_enabled, stored.paused_by_name, stored.paused_why = True, "", ""
@@ -138,12 +162,24 @@ def resume(rule: EventRule, *, by: Actor, reason: str = "") -> None:
 # What is required -----------------------------------------------------------------------------------------------------
 
 
-def require_interactive(by: Actor) -> None:
-    """Refuse an act with a token: one that leaked could otherwise make a way in that outlives it."""
-    if by.token_id:
+def token_of(by: Actor) -> Token | None:
+    """Return the token with which a program acts; None for a person who has signed in."""
+    if not by.token_id:
+        return None
+    return Token.objects.select_related(*tokens.RELATED).prefetch_related("scopes").get(key=by.token_id)
+
+
+def require_token_valid(rule: EventRule) -> None:
+    """Refuse a rule whose token has ended: what it may do ended with it."""
+    if rule.token is None:
+        return
+    try:
+        tokens.require_valid(rule.token)
+    except Refused as refusal:
         raise Refused(
-            "event_rule.interactive", "Programs cannot add or change rules. Sign in to the portal to do that."
-        )
+            "event_rule.token_ended",
+            f"The token {rule.token}, with which the rule was saved, is not valid any more. Save the rule again.",
+        ) from refusal
 
 
 def require_own(rule: EventRule, by: Actor) -> None:
@@ -190,7 +226,7 @@ def require_trigger(rule: EventRule, by: Actor) -> None:
             "underscores.",
         )
     if rule.trigger == Trigger.DELIVERY and not (rule.hook and hooks_of(by).filter(pk=rule.hook.pk).exists()):
-        raise Refused("event_rule.hook", "Choose a hook of a service account that you own.")
+        raise no_hook()
     permissions = Permissions.of(by)
     if rule.environment and not permissions.environments().filter(pk=rule.environment.pk).exists():
         raise Refused("event_rule.environment", "Choose an environment that you can view.")
@@ -223,25 +259,54 @@ def require_end(valid_until: datetime | None) -> None:
 
 
 def rows() -> QuerySet[EventRule]:
-    return EventRule.objects.select_related(
-        "deployment__environment__server", "owner", "environment", "hook__account__user"
+    return with_token(
+        EventRule.objects.select_related(
+            "deployment__environment__server", "owner", "environment", "hook__account__user"
+        )
     )
+
+
+def with_token(rules: QuerySet[EventRule]) -> QuerySet[EventRule]:
+    """Return rules with what their tokens allow."""
+    related = [f"token__{name}" for name in tokens.RELATED]
+    return rules.select_related("token", *related).prefetch_related("token__scopes")
 
 
 def firing() -> QuerySet[EventRule]:
     """Return the rules that react to what happens now."""
     is_valid = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
-    return EventRule.objects.filter(is_valid, is_enabled=True, owner__is_active=True)
+    bound = Q(token=None) | Q(token__in=Token.objects.filter(tokens.active()))
+    return EventRule.objects.filter(is_valid, bound, is_enabled=True, deleted_at=None, owner__is_active=True)
 
 
 def visible_to(by: Actor) -> QuerySet[EventRule]:
     """Return the rules that the actor sees: their own; administrators and auditors see all."""
+    return including_deleted(by).filter(deleted_at=None)
+
+
+def including_deleted(by: Actor) -> QuerySet[EventRule]:
+    """Return the rules whose log the actor sees: also those that were deleted."""
     return rows() if oversees(by) else rows().filter(owner=by.user.pk)
 
 
 def hooks_of(by: Actor) -> QuerySet[Hook]:
-    """Return the hooks that rules of the actor can wait for."""
-    return Hook.objects.filter(account__owner=by.user.pk)
+    """Return the hooks that rules of the actor can wait for; with a token those whose deployments it shows."""
+    own = Hook.objects.filter(account__owner=by.user.pk)
+    if by.scope is None:
+        return own
+    return own.filter(Permissions.of(by).q(Verb.SEE, deployment="deployment__", base="deployment__"))
+
+
+def require_hook(key: str, by: Actor) -> Hook:
+    """Return a hook that a rule of the actor can wait for, by its key."""
+    found = hooks_of(by).filter(key=key).first()
+    if found is None:
+        raise no_hook()
+    return found
+
+
+def no_hook() -> Refused:
+    return Refused("event_rule.hook", "Choose a hook of a service account that you own.")
 
 
 def environments_of(by: Actor) -> QuerySet[Environment]:
@@ -249,8 +314,12 @@ def environments_of(by: Actor) -> QuerySet[Environment]:
 
 
 def lock(rule: EventRule) -> EventRule:
+    """Return the locked rule; refuse one that was deleted."""
     # Without the key, to which its firings refer: they are added while it is locked.
-    return rows().select_for_update(of=["self"], no_key=True).get(pk=rule.pk)
+    stored = rows().select_for_update(of=["self"], no_key=True).get(pk=rule.pk)
+    if stored.deleted_at:
+        raise Refused("event_rule.deleted", f"The rule {stored} was deleted.")
+    return stored
 
 
 def place_of(rule: EventRule) -> str:
@@ -258,14 +327,26 @@ def place_of(rule: EventRule) -> str:
 
 
 def actor_of(rule: EventRule, deployment: Deployment) -> Actor:
-    """Return the actor of a rule: its owner, who may run its deployment and do nothing else."""
-    run = Grant(
-        effect=Grant.Effect.ALLOW,
-        verbs=[Verb.TRIGGER],
-        environment_id=deployment.environment_id,
-        full_name=deployment.full_name,
+    """Return the actor of a rule: its owner, who may run its deployment and do nothing else.
+
+    One that a program saved runs it with parameters within the scopes of its token.
+    """
+    conditions: list[dict[str, Any] | None] = [None]
+    if rule.token:
+        scopes = [tokens.as_grant(each) for each in rule.token.scopes.all()]
+        target = Target.of(deployment)
+        conditions = [each.predicate for each in scopes if Verb.TRIGGER in each.verbs and covers(each, target)]
+    scope = tuple(
+        Grant(
+            effect=Grant.Effect.ALLOW,
+            verbs=[Verb.TRIGGER],
+            environment_id=deployment.environment_id,
+            full_name=deployment.full_name,
+            predicate=condition,
+        )
+        for condition in conditions
     )
-    return Actor.of_rule(rule.owner, key=rule.key, name=rule.name, scope=(run,))
+    return Actor.of_rule(rule.owner, key=rule.key, name=rule.name, scope=scope)
 
 
 def describe(rule: EventRule) -> dict[str, Any]:
@@ -274,6 +355,7 @@ def describe(rule: EventRule) -> dict[str, Any]:
         "key": rule.key,
         "name": rule.name,
         "owner": rule.owner.get_username(),
+        "token": rule.token.key if rule.token else None,
         "trigger": rule.trigger,
         "environment": rule.environment.slug if rule.environment else None,
         **{column: getattr(rule, column) for column in ("tag", "flow_name", "full_name")},

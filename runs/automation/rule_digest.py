@@ -9,12 +9,13 @@ from django.conf import settings
 
 from flows import canonical
 from runs.errors import Refused
+from runs.governance.token_secrets import scopes_text
 from runs.models import EventRule
 
 COVERED = [
     *("key", "name", "owner_id", "trigger", "environment_id", "tag", "flow_name", "full_name", "states"),
     *("artifact_key", "hook_id", "event_name", "conditions", "deployment_id", "mapping", "debounce_seconds"),
-    *("per_hour", "valid_until", "is_enabled", "match_key"),
+    *("per_hour", "valid_until", "is_enabled", "match_key", "token_id", "deleted_at"),
 ]
 
 
@@ -26,8 +27,10 @@ def sign(rule: EventRule) -> None:
 
 
 def digest(rule: EventRule, pepper: str) -> str:
-    """Return the HMAC-SHA256, in hexadecimal, over everything that a rule does."""
-    covered = canonical.text({name: getattr(rule, name) for name in COVERED})
+    """Return the HMAC-SHA256, in hexadecimal, over everything that a rule does; select its token with it."""
+    # With what its token opens: that is covered by the secret of the token, which nobody has here.
+    scopes = scopes_text(rule.token.scopes.all()) if rule.token else []
+    covered = canonical.text({**{name: getattr(rule, name) for name in COVERED}, "scopes": scopes})
     return hmac.new(pepper.encode(), f"event rule {covered}".encode(), hashlib.sha256).hexdigest()
 
 

@@ -67,9 +67,9 @@ class DryRun:
 
 
 def dry_run(rule: EventRule, *, within: Actor | None = None) -> DryRun:
-    """Return what a rule, saved or not, would do with the events of the last day, as of what its owner may now.
+    """Return what a rule, saved or not, would do with the events of the last day, as of what it may now.
 
-    `within` is the actor of a token of the owner, whose scope limits what it returns. Whether it is enabled and
+    `within` is the actor of the token that asks, whose scope limits what it returns. Whether it is enabled and
     how long it is valid is left out. Debounce and limit count by the times of the events.
     """
     now = timezone.now()
@@ -79,7 +79,7 @@ def dry_run(rule: EventRule, *, within: Actor | None = None) -> DryRun:
     with shared_reads():
         preview = requests.Preview(target, by=event_rules.actor_of(rule, target))
         found = [each for each in happenings_of(events) if rule_matching.is_for(rule, each)]
-        readers = Readers([rule.owner], within=within)
+        readers = Readers([rule], within=within)
         items = [*limited(rule, debounced(rule, judged(rule, found, preview, readers), now))]
     return DryRun(items[::-1], since, preview.needs_approval, is_cut)
 
@@ -112,7 +112,7 @@ def judged(
     chosen = list(happenings)
     causes = rule_firing.causes_of(chosen)
     for each in chosen:
-        facts = readers.facts_for(rule.owner, each)
+        facts = readers.facts_for(rule, each)
         if facts is None:
             continue
         item = Item(each.event.pk, each.event.occurred_at, each.source, Result.REQUEST)

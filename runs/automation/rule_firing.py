@@ -53,7 +53,7 @@ def match(events: Sequence[RunEvent]) -> None:
     if not waiting:
         return
     # 2. What each does.
-    readers = Readers({rule.owner for each in waiting.values() for rule in each})
+    readers = Readers(rule for each in waiting.values() for rule in each)
     causes = causes_of(found)
     rows = [
         row
@@ -74,7 +74,8 @@ def match_one(event: RunEvent) -> None:
 
 def waiting_rules(keys: set[str]) -> QuerySet[EventRule]:
     """Return the rules with any of these keys that fire now."""
-    return event_rules.firing().filter(match_key__in=keys).select_related("owner").order_by("pk")
+    found = event_rules.firing().filter(match_key__in=keys).select_related("owner")
+    return event_rules.with_token(found).order_by("pk")
 
 
 def causes_of(happenings: Sequence[Happening]) -> dict[int, RuleFiring]:
@@ -95,8 +96,8 @@ def ancestors_of(happening: Happening, causes: Mapping[int, RuleFiring]) -> list
 def judged(
     rule: EventRule, happening: Happening, readers: Readers, causes: Mapping[int, RuleFiring]
 ) -> RuleFiring | None:
-    """Return the unsaved row of a rule and a happening; None if the owner of the rule cannot see it."""
-    facts = readers.facts_for(rule.owner, happening)
+    """Return the unsaved row of a rule and a happening; None if the rule cannot see it."""
+    facts = readers.facts_for(rule, happening)
     if facts is None:
         return None
     now = timezone.now()
@@ -202,9 +203,8 @@ def fire(pk: int) -> None:
     row = due().select_for_update(of=["self"], skip_locked=True).filter(pk=pk).first()
     if row is None:
         return
-    rule = event_rules.lock(EventRule(pk=row.rule_id))
     try:
-        row.run_request = act(rule, row)
+        row.run_request = act(event_rules.lock(EventRule(pk=row.rule_id)), row)
         settle(row, Outcome.REQUESTED)
     except (Refused, Invalid) as refusal:
         settle(row, Outcome.SKIPPED if refusal.code in CODES_OF_SKIPS else Outcome.REFUSED, refusal)
@@ -217,9 +217,9 @@ def act(rule: EventRule, row: RuleFiring) -> RunRequest:
     require_firing(rule)
     rule_digest.require_intact(rule)
     require_within_rate(rule)
-    # 2. The event, as far as the owner can see it now.
+    # 2. The event, as far as the rule can see it now.
     found = happenings_of(RunEvent.objects.filter(pk=row.event_id))
-    facts = Readers([rule.owner]).facts_for(rule.owner, found[0]) if found else None
+    facts = Readers([rule]).facts_for(rule, found[0]) if found else None
     if facts is None or not rule_matching.is_for(rule, found[0]):
         raise Refused("event_rule.gone", "What happened was deleted since, or is not what the rule waits for any more.")
     require_fitting(rule, facts)
@@ -241,6 +241,7 @@ def require_firing(rule: EventRule) -> None:
         raise Refused("event_rule.owner_disabled", f"The account of {rule.owner} is disabled, and so are its rules.")
     if rule.valid_until and rule.valid_until <= timezone.now():
         raise Refused("event_rule.expired", "The rule has ended.")
+    event_rules.require_token_valid(rule)
 
 
 def require_within_rate(rule: EventRule) -> None:

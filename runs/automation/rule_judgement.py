@@ -6,9 +6,8 @@ Used when an event comes, again when its request is made, and by the dry run.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-from django.contrib.auth.models import User
 
 from runs.access.decisions import Permissions
 from runs.actors import Actor
@@ -16,7 +15,8 @@ from runs.automation import rule_conditions, value_mapping
 from runs.automation.happenings import Happening, facts_for
 from runs.automation.value_mapping import Unusable
 from runs.errors import Refused
-from runs.models import EventRule, Hook
+from runs.governance import tokens
+from runs.models import EventRule, Hook, Verb
 
 # Rules in a row, each made to react by a run of the one before.
 MOST_DEPTH = 5
@@ -25,30 +25,54 @@ CODES_OF_SKIPS = frozenset(
     {
         *("event_rule.unmet", "event_rule.loop", "event_rule.depth", "event_rule.debounced", "event_rule.rate"),
         *("event_rule.altered", "event_rule.paused", "event_rule.owner_disabled", "event_rule.expired"),
-        "event_rule.gone",
+        *("event_rule.deleted", "event_rule.gone", "event_rule.token_ended"),
     }
 )
 
 
 class Readers:
-    """The owners of rules, with what each can see: read once for a batch, and not kept longer.
+    """What rules can see: what their owners can, within their tokens. Read once for a batch, and not kept longer.
 
-    `within` is the actor of a token of the only owner, whose scope limits that.
+    `within` is the actor of another token of the only owner, whose scope limits that too.
     """
 
-    def __init__(self, owners: Iterable[User], *, within: Actor | None = None) -> None:
-        self.permissions: dict[int, Permissions] = {}
-        self.hooks: dict[int, dict[int, Hook]] = {}
-        people = {owner.pk: owner for owner in owners}
-        for pk, owner in people.items():
-            self.permissions[pk] = Permissions.of(within) if within else Permissions.of_person(owner)
-            self.hooks[pk] = {}
-        for hook in Hook.objects.filter(account__owner__in=people).select_related("account"):
-            self.hooks[hook.account.owner_id][hook.pk] = hook
+    def __init__(self, rules: Iterable[EventRule], *, within: Actor | None = None) -> None:
+        self.readers: dict[tuple[int, int | None], Reader] = {}
+        chosen = {(rule.owner_id, rule.token_id): rule for rule in rules}
+        hooks: dict[int, dict[int, Hook]] = {owner: {} for owner, _ in chosen}
+        rows = Hook.objects.filter(account__owner__in=hooks)
+        for hook in rows.select_related("account", "deployment__environment"):
+            hooks[hook.account.owner_id][hook.pk] = hook
+        for key, rule in chosen.items():
+            own = hooks[rule.owner_id]
+            if rule.token is None:
+                self.readers[key] = Reader(Permissions.of_person(rule.owner), own)
+            else:
+                self.readers[key] = Reader.within(tokens.actor_of(rule.token, address=""), own)
+        self.other = Reader.within(within, hooks.get(within.user.pk, {})) if within else None
 
-    def facts_for(self, owner: User, happening: Happening) -> dict[str, Any] | None:
-        """Return what an owner can read of a happening; None if it is invisible to them."""
-        return facts_for(happening, self.permissions[owner.pk], self.hooks[owner.pk])
+    def facts_for(self, rule: EventRule, happening: Happening) -> dict[str, Any] | None:
+        """Return what a rule can read of a happening; None if it is invisible to it."""
+        found = self.readers[rule.owner_id, rule.token_id].facts_for(happening)
+        return self.other.facts_for(happening) if found is not None and self.other else found
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What one person can see, or one token; `hooks` are those of their service accounts, by key."""
+
+    permissions: Permissions
+    hooks: Mapping[int, Hook]
+
+    @classmethod
+    def within(cls, by: Actor, hooks: Mapping[int, Hook]) -> Reader:
+        """Return the reader of a token, which sees the hooks whose deployments it shows."""
+        permissions = Permissions.of(by)
+        seen = {pk: hook for pk, hook in hooks.items() if permissions.decide(Verb.SEE, hook.deployment)}
+        return cls(permissions, seen)
+
+    def facts_for(self, happening: Happening) -> dict[str, Any] | None:
+        return facts_for(happening, self.permissions, self.hooks)
 
 
 def require_no_loop(rule: EventRule, ancestors: Sequence[int]) -> None:

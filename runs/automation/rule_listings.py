@@ -15,7 +15,8 @@ from runs.models import EventRule, RuleFiring, Verb
 
 def sees_rule(by: Actor, permissions: Permissions) -> Q:
     """Return the condition for the rules that the actor sees; the deployment must be visible too."""
-    return Q(owner=by.user.pk) & permissions.q(Verb.SEE, deployment="deployment__", base="deployment__")
+    own = Q(owner=by.user.pk, deleted_at=None)
+    return own & permissions.q(Verb.SEE, deployment="deployment__", base="deployment__")
 
 
 EVENT_RULES = Listing(
@@ -29,7 +30,7 @@ EVENT_RULES = Listing(
         "trigger": Filter("trigger", str, "run, artifact, delivery or event."),
         "enabled": Filter("is_enabled", bool, "Whether it is enabled."),
     },
-    related=("deployment__environment__server", "owner", "environment", "hook"),
+    related=("deployment__environment__server", "owner", "environment", "hook", "token"),
 )
 # Of one rule, which its reader was found to see.
 FIRINGS = Listing(

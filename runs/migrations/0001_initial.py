@@ -2629,6 +2629,7 @@ class Migration(migrations.Migration):
                 ("pepper", models.PositiveIntegerField(editable=False)),
                 ("digest", models.CharField(editable=False, max_length=64)),
                 ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
+                ("deleted_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "deployment",
                     models.ForeignKey(on_delete=models.PROTECT, related_name="event_rules", to="flows.deployment"),
@@ -2650,6 +2651,17 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("owner", models.ForeignKey(on_delete=models.PROTECT, related_name="event_rules", to=USER)),
+                (
+                    "token",
+                    models.ForeignKey(
+                        editable=False,
+                        help_text="With which a program saved it: it acts within its scopes, as long as it is valid.",
+                        null=True,
+                        on_delete=models.PROTECT,
+                        related_name="event_rules",
+                        to="runs.token",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["name", "pk"],

@@ -494,8 +494,9 @@ BEGIN
          'id key name kind deployment_id account_id owner_id mapping predicate max_bytes is_enabled',
          ''),
         ('runs_eventrule',
-         'id key name owner_id trigger environment_id tag flow_name full_name states artifact_key hook_id event_name '
-         'conditions deployment_id mapping debounce_seconds per_hour valid_until is_enabled paused_by_name paused_why',
+         'id key name owner_id token_id trigger environment_id tag flow_name full_name states artifact_key hook_id event_name '
+         'conditions deployment_id mapping debounce_seconds per_hour valid_until is_enabled paused_by_name paused_why '
+         'deleted_at',
          ''),
         ('runs_agent',
          'id name owner_id purpose requests_per_day requests_at_once stopped_at stopped_by_name stopped_why '

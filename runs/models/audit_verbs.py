@@ -121,6 +121,7 @@ VERBS: dict[str, str] = {
     "event_rule.change": "Changed an event rule",
     "event_rule.pause": "Paused an event rule",
     "event_rule.resume": "Resumed an event rule",
+    "event_rule.delete": "Deleted an event rule",
     "event.post": "Posted an event",
     "token.exchange": "Exchanged a job token",
     "job_trust.create": "Trusted a CI job",

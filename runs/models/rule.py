@@ -13,6 +13,7 @@ from runs.models.grant import Selector
 from runs.models.hook import Hook
 from runs.models.request import RunRequest
 from runs.models.run import STATES, TERMINAL
+from runs.models.token import Token
 
 MOST_DEBOUNCE_SECONDS = 24 * 60 * 60
 
@@ -21,7 +22,8 @@ class EventRule(Selector):
     """Requests runs of one deployment in the name of its owner. `runs.automation.event_rules` is the only writer.
 
     The selector says where the event must come from, the deployment what is run. The owner never changes: a rule can do
-    what its owner can. A keyed hash covers all of it: a rule that is changed in the database fires no more.
+    what its owner can, one that a program saved what its token can. A keyed hash covers all of it: a rule that is
+    changed in the database fires no more.
     """
 
     class Trigger(models.TextChoices):
@@ -34,6 +36,14 @@ class EventRule(Selector):
     key = models.CharField(max_length=20, unique=True, editable=False)
     name = models.CharField(max_length=100)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="event_rules")
+    token = models.ForeignKey(
+        Token,
+        models.PROTECT,
+        null=True,
+        editable=False,
+        related_name="event_rules",
+        help_text="With which a program saved it: it acts within its scopes, as long as it is valid.",
+    )
     trigger = models.CharField("when", max_length=10, choices=Trigger)
     states = ArrayField(
         models.CharField(max_length=20, choices=[(key, STATES[key][0]) for key in sorted(TERMINAL)]),
@@ -63,6 +73,8 @@ class EventRule(Selector):
     pepper = models.PositiveIntegerField(editable=False)
     digest = models.CharField(max_length=64, editable=False)
     created_at = models.DateTimeField("created", db_default=Now(), editable=False)
+    # The row stays: its log, and what is known of the requests that it made, refer to it.
+    deleted_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         ordering = ["name", "pk"]

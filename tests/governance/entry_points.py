@@ -393,6 +393,9 @@ DOORS: dict[str, Door] = {
     "resume an event rule, by page": Door(
         "admin/runs/eventrule/<int:pk>/resume/", press("runs_eventrule_resume", "event_rule")
     ),
+    "delete an event rule, by page": Door(
+        "admin/runs/eventrule/<int:pk>/remove/", press("runs_eventrule_remove", "event_rule")
+    ),
     "send a message to a hook, by address": Door("hooks/<slug:key>", message),
     "request runs of selected deployments, by list action": Door(
         "action flows.Deployment.quick_run_selected",

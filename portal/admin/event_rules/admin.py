@@ -78,6 +78,7 @@ class EventRuleAdmin(RestrictedAdmin):
             "edit": ("<int:pk>/edit/", forms(self.edit)),
             "pause": ("<int:pk>/pause/", require_POST(self.pause)),
             "resume": ("<int:pk>/resume/", require_POST(self.resume)),
+            "remove": ("<int:pk>/remove/", require_POST(self.remove)),
             "dry_run": ("<int:pk>/dry-run/", require_safe(self.dry_run)),
         }
         own = [
@@ -223,6 +224,16 @@ class EventRuleAdmin(RestrictedAdmin):
         )
         return redirect_back(request, page_of(rule))
 
+    def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Delete a rule; what it requested and its log stay."""
+        rule: EventRule = self.visible_or_404(request, pk)
+        perform(
+            request,
+            lambda reason: event_rules.delete(rule, by=actor_of(request), reason=reason),
+            f"Event rule {rule.name} deleted.",
+        )
+        return redirect_back(request, reverse("admin:runs_eventrule_changelist"))
+
 
 @admin.register(RuleFiring)
 class RuleFiringAdmin(RestrictedAdmin):
@@ -235,7 +246,7 @@ class RuleFiringAdmin(RestrictedAdmin):
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[RuleFiring]:
-        visible = event_rules.visible_to(actor_of(request)).order_by().values("pk")
+        visible = event_rules.including_deleted(actor_of(request)).order_by().values("pk")
         return RuleFiring.objects.filter(rule__in=visible).select_related("rule", "run_request")
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:

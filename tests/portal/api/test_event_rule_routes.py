@@ -14,6 +14,7 @@ from runs import tasks
 from runs.actors import Actor
 from runs.governance import grants
 from runs.models import AuditEntry, EventRule, Run, RunEvent, RunRequest, TokenScope
+from tests.made_hooks import new_hook
 from tests.made_rules import new_rule, react
 from tests.portal.api.programs import Programs
 
@@ -46,11 +47,51 @@ def test_the_owner_reads_pauses_and_resumes_it(rule: EventRule, requester: User,
     assert sorted(verbs) == ["event_rule.pause", "event_rule.resume"]
 
 
+def test_a_program_creates_changes_and_deletes_one(
+    requester: User, deployment: Deployment, dev: Environment, program: Programs
+) -> None:
+    caller = program(requester)
+    rule = {"name": "train", "states": ["FAILED"], "mapping": {"month": {"value": "2026-10"}}}
+    new = {**rule, "trigger": "run", "environment": "dev", "deployment": deployment.full_name, "of_tag": "nightly"}
+    made = [caller.post("/event-rules", new, Idempotency_Key="k1") for _ in range(2)]
+    assert [each.status for each in made] == [201, 201]
+    stored = EventRule.objects.get()
+    assert stored.token
+    assert made[0].body["token"] == stored.token.key
+    path = f"/event-rules/{stored.key}"
+    changed = caller.send("PUT", path, {**rule, "per_hour": 3, "in_environment": "dev"}).body
+    # What is left out has its default.
+    assert [changed[name] for name in ("per_hour", "in_environment", "of_tag")] == [3, "dev", ""]
+    assert caller.send("PUT", path, {**rule, "states": []}).code == "event_rule.states"
+    assert caller.send("DELETE", path).body["name"] == "train"
+    assert caller.get(path).status == caller.send("DELETE", path).status == 404
+    verbs = AuditEntry.objects.filter(verb__startswith="event_rule.", outcome="done").order_by("sequence")
+    assert [each.verb for each in verbs] == ["event_rule.create", "event_rule.change", "event_rule.delete"]
+
+
+def test_a_rule_names_nothing_that_its_program_does_not_see(
+    requester: User, approver: User, deployment: Deployment, prod: Environment, program: Programs
+) -> None:
+    caller = program(requester, TokenScope(verbs=["see", "trigger"], full_name=deployment.full_name))
+    new = {"name": "x", "environment": "dev", "deployment": deployment.full_name, "trigger": "run"}
+    hook = new_hook(approver, deployment).hook
+    for body, status, code in (
+        ({"deployment": "hidden/hidden"}, 404, "deployment.unknown"),
+        ({"states": ["FAILED"], "in_environment": "prod"}, 404, "environment.unknown"),
+        ({"trigger": "delivery", "hook": hook.key}, 422, "event_rule.hook"),
+        ({"trigger": "event", "event_name": "month.closed", "in_environment": "dev"}, 403, "access.scope"),
+    ):
+        answer = caller.post("/event-rules", new | body)
+        assert (answer.status, answer.code) == (status, code)
+    assert not EventRule.objects.exists()
+
+
 @pytest.mark.parametrize("who", ["approver", "viewer", "stranger", "admin_user"])
 def test_nobody_else_sees_it(who: str, request: pytest.FixtureRequest, rule: EventRule, program: Programs) -> None:
     caller, path = program(request.getfixturevalue(who)), f"/event-rules/{rule.key}"
     assert caller.get("/event-rules").body["items"] == []
-    for answer in (caller.get(path), caller.get(f"{path}/dry-run"), caller.post(f"{path}/pause")):
+    changed = caller.send("PUT", path, {"name": "x"})
+    for answer in (caller.get(path), caller.get(f"{path}/dry-run"), caller.post(f"{path}/pause"), changed):
         assert (answer.status, answer.code) == (404, "row.unknown")
 
 

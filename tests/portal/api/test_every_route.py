@@ -297,6 +297,22 @@ ROUTES = [
         "remove a service level, by page",
         lambda caller, there: caller.post(f"/service-levels/{there.level.pk}/remove", {"reason": "r"}),
     ),
+    Route(
+        "post",
+        "/event-rules",
+        "create an event rule, by page",
+        post(
+            "/event-rules",
+            lambda there: {
+                "environment": there.slug,
+                "deployment": there.deployment.full_name,
+                "name": "weekly load",
+                "trigger": "run",
+                "states": ["FAILED"],
+                "mapping": {"month": {"value": "2026-10"}},
+            },
+        ),
+    ),
     Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
     Route(
@@ -356,6 +372,8 @@ ELSEWHERE = {
     ("post", "/job-tokens"),  # test_job_exchange
     ("post", "/failures/{number}/retry"),  # test_failure_routes: one entry for each of its runs
     # test_event_rule_routes: an administrator pauses a rule on its page, and a token of theirs sees no rule of others.
+    ("put", "/event-rules/{key}"),
+    ("delete", "/event-rules/{key}"),
     ("post", "/event-rules/{key}/pause"),
     ("post", "/event-rules/{key}/resume"),
     ("post", "/events"),

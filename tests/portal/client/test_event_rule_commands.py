@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
@@ -49,6 +50,27 @@ def test_it_is_paused_and_resumed(command: Commands, requester: User, rule: Even
     assert "is paused" in command(requester, "rule", "pause", rule.key, "--reason", "r").out
     assert not EventRule.objects.get().is_enabled
     assert "is enabled" in command(requester, "rule", "resume", rule.key).out
+
+
+def test_it_is_saved_from_a_file_and_deleted(
+    command: Commands, requester: User, deployment: Deployment, tmp_path: Path
+) -> None:
+    file = tmp_path / "rule.json"
+    rule = {"name": "train", "environment": "dev", "deployment": deployment.full_name, "trigger": "run"}
+    file.write_text(
+        json.dumps({**rule, "states": ["FAILED"], "mapping": {"month": {"value": "2026-10"}}, "per_hour": 3})
+    )
+    assert "Saved train" in command(requester, "rule", "save", str(file)).out
+    file.write_text(json.dumps({**rule, "states": ["CRASHED"], "mapping": {"month": {"value": "2026-10"}}}))
+    assert command(requester, "rule", "save", str(file)).code == 0
+    stored = EventRule.objects.get()
+    assert (stored.states, stored.per_hour) == (["CRASHED"], 10)
+    file.write_text(json.dumps({**rule, "deployment": "other/other"}))
+    assert command(requester, "rule", "save", str(file)).code == 1
+    file.write_text("[]")
+    assert command(requester, "rule", "save", str(file)).code == 1
+    assert "was deleted" in command(requester, "rule", "delete", stored.key).out
+    assert command(requester, "rule", "show", stored.key).code == 3
 
 
 def test_an_event_is_posted(command: Commands, requester: User, portal: Portals, dev: Environment) -> None:

@@ -19,12 +19,24 @@ from runs import dispatch, events, mirror, tasks
 from runs.actors import Actor
 from runs.automation import event_rules, firing_retention, posted_events, rule_firing
 from runs.automation.rule_judgement import MOST_DEPTH
-from runs.governance import grants
-from runs.models import AuditEntry, ChangeRequest, EventCursor, EventRule, Grant, RuleFiring, Run, RunEvent, RunRequest
+from runs.governance import grants, tokens
+from runs.models import (
+    AuditEntry,
+    ChangeRequest,
+    EventCursor,
+    EventRule,
+    Grant,
+    RuleFiring,
+    Run,
+    RunEvent,
+    RunRequest,
+    Token,
+    TokenScope,
+)
 from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.made_hooks import new_hook
-from tests.made_rules import new_rule, outcomes, react
+from tests.made_rules import new_rule, outcomes, program_of, react
 from tests.runs.conftest import Later
 
 pytestmark = pytest.mark.django_db
@@ -400,6 +412,58 @@ def test_no_graph_of_rules_loops(
     assert settle(fake) <= limit
     for ancestors, rule in RuleFiring.objects.filter(outcome="requested").values_list("ancestors", "rule"):
         assert len({*ancestors, rule}) == len(ancestors) + 1 <= MOST_DEPTH
+
+
+# Bound to a token -----------------------------------------------------------------------------------------------------
+
+
+def of_program(owner: User, deployment: Deployment, *scopes: TokenScope) -> EventRule:
+    return event_rules.create(
+        "x",
+        by=program_of(owner, *scopes),
+        trigger="run",
+        states=["FAILED"],
+        deployment=deployment,
+        mapping={"month": {"pointer": "/run/parameters/month"}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("scopes", "expected"),
+    [
+        ([{"verbs": ["trigger"]}, {"verbs": ["see"], "full_name": "other/other"}], []),
+        ([{"verbs": ["see", "trigger"]}], [("refused", "event_rule.pointer")]),
+        ([{"verbs": ["see", "see inputs", "trigger"]}], [("requested", "")]),
+        (
+            [
+                {"verbs": ["see", "see inputs"]},
+                {"verbs": ["trigger"], "predicate": {"properties": {"month": {"const": "2020-01"}}}},
+            ],
+            [("refused", "access.scope")],
+        ),
+    ],
+)
+def test_a_rule_of_a_program_sees_and_does_what_its_token_allows(
+    requester: User,
+    deployment: Deployment,
+    a_run: MakeRun,
+    scopes: list[dict[str, Any]],
+    expected: list[tuple[str, str]],
+) -> None:
+    of_program(requester, deployment, *(TokenScope(**each) for each in scopes))
+    a_run("FAILED", parameters={"month": "2026-08"})
+    assert react() == expected
+
+
+def test_a_rule_does_nothing_once_its_token_has_ended(requester: User, deployment: Deployment, a_run: MakeRun) -> None:
+    of_program(requester, deployment, TokenScope(verbs=["see", "see inputs", "trigger"]))
+    a_run("FAILED", parameters={"month": "2026-08"})
+    tasks.deliver_events()
+    tokens.revoke(Token.objects.get(), by=by(requester))
+    tasks.fire_rules()
+    assert outcomes() == [("skipped", "event_rule.token_ended")]
+    a_run("FAILED", parameters={"month": "2026-08"})
+    assert len(react()) == 1
 
 
 # Retention ------------------------------------------------------------------------------------------------------------

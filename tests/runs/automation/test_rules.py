@@ -12,11 +12,11 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from runs.actors import Actor
 from runs.automation import event_rules, rule_digest
-from runs.governance import grants, outside_changes
-from runs.models import AuditEntry, EventRule, RowVersion, Verb
+from runs.governance import grants, outside_changes, tokens
+from runs.models import AuditEntry, EventRule, RowVersion, Token, TokenScope, Verb
 from tests.cast import by
 from tests.made_hooks import new_hook, robot_for
-from tests.made_rules import MAPPING, new_rule
+from tests.made_rules import MAPPING, new_rule, program_of
 from tests.refusals import forbidden, refused
 
 pytestmark = pytest.mark.django_db
@@ -65,18 +65,61 @@ def test_a_service_account_owns_none(requester: User, deployment: Deployment) ->
         new_rule(robot.user, deployment)
 
 
-def test_a_program_pauses_and_resumes_and_changes_nothing(rule: EventRule) -> None:
-    program = Actor.program(rule.owner, token_id="abc", scope=event_rules.actor_of(rule, rule.deployment).scope or ())
-    with refused("event_rule.interactive"):
-        event_rules.change(rule, by=program, **columns_of(rule))
-    with refused("event_rule.interactive"):
-        event_rules.create(
-            "x", by=program, trigger="run", states=["FAILED"], deployment=rule.deployment, mapping=MAPPING
-        )
-    event_rules.pause(rule, by=program)
-    event_rules.resume(rule, by=program)
+ALL = ["see", "see inputs", "see logs", "trigger"]
+
+
+def test_a_program_saves_a_rule_that_can_do_what_its_token_can(requester: User, deployment: Deployment) -> None:
+    only = {"properties": {"month": {"const": "2026-10"}}}
+    by_program = program_of(requester, TokenScope(verbs=["see"]), TokenScope(verbs=["trigger"], predicate=only))
+    columns: dict[str, Any] = {"trigger": "run", "states": ["FAILED"], "mapping": MAPPING}
+    rule = event_rules.create("x", by=by_program, deployment=deployment, **columns)
+    (scope,) = event_rules.actor_of(rule, deployment).scope or ()
+    assert (rule.token and rule.token.key, scope.predicate) == (by_program.token_id, only)
     with forbidden(Verb.TRIGGER, "access.scope"):
-        event_rules.resume(rule, by=Actor.program(rule.owner, token_id="abc", scope=()))
+        event_rules.create("x", by=program_of(requester, TokenScope(verbs=["see"])), deployment=deployment, **columns)
+    # Saved by its owner it can do what the owner can.
+    event_rules.change(rule, by=by(requester), name="x", states=["FAILED"], mapping=MAPPING)
+    rule = event_rules.rows().get()
+    assert (rule.token, [each.predicate for each in event_rules.actor_of(rule, deployment).scope or ()]) == (
+        None,
+        [None],
+    )
+    assert rule_digest.is_intact(rule)
+
+
+def test_a_rule_of_a_program_is_bound_to_its_token(requester: User, deployment: Deployment) -> None:
+    by_program = program_of(requester, TokenScope(verbs=ALL))
+    rule = event_rules.create(
+        "x", by=by_program, trigger="run", states=["FAILED"], deployment=deployment, mapping=MAPPING
+    )
+    assert rule_digest.is_intact(event_rules.rows().get())
+    TokenScope.objects.update(verbs=[*ALL, "approve"])
+    assert not rule_digest.is_intact(event_rules.rows().get())
+    TokenScope.objects.update(verbs=ALL)
+    event_rules.pause(rule, by=by_program)
+    event_rules.resume(rule, by=by_program)
+    assert event_rules.firing().exists()
+    tokens.revoke(Token.objects.get(), by=by(requester))
+    assert not event_rules.firing().exists()
+    with refused("event_rule.token_ended"):
+        event_rules.resume(rule, by=by(requester))
+    with forbidden(Verb.TRIGGER, "access.scope"):
+        event_rules.resume(new_rule(requester, deployment), by=program_of(requester, TokenScope(verbs=["see"])))
+
+
+def test_only_its_owner_deletes_it_and_then_nobody_sees_it(rule: EventRule, approver: User, admin_user: User) -> None:
+    for other in (approver, admin_user):
+        with refused("event_rule.not_own"):
+            event_rules.delete(rule, by=by(other))
+    event_rules.delete(rule, by=by(rule.owner), reason="done")
+    assert not event_rules.firing().exists()
+    assert [event_rules.visible_to(by(rule.owner)).count(), event_rules.including_deleted(by(rule.owner)).count()] == [
+        0,
+        1,
+    ]
+    for act in (event_rules.pause, event_rules.resume, event_rules.delete):
+        with refused("event_rule.deleted"):
+            act(rule, by=by(rule.owner))
 
 
 @pytest.mark.parametrize(
