@@ -129,7 +129,11 @@ SENTENCES: dict[str, list[str]] = {
         "{} has already requested this. Prefect has not confirmed it yet.",
     ],
     "chain.agent": [
-        "Agents neither define nor run chains. A person can.",
+        "Agents do not define chains, and decide nothing about their runs. A person can.",
+    ],
+    "chain.agent_values": [
+        "Step {} has values from artifacts, and the agent may run it with certain values only. A person can request "
+        "the chain.",
     ],
     "chain.attempts": [
         "Step {} has started {} times. Submit a new request.",
@@ -292,6 +296,7 @@ SENTENCES: dict[str, list[str]] = {
     "freeze.none": ["{} is not frozen."],
     "freeze.past": ["The end of the freeze is in the past."],
     "freeze.reason_required": ["Give a reason for the freeze. It is shown to everyone whose run is held."],
+    "gate.agent": ["Agents do not decide at gates. A person can."],
     "gate.closed": [
         "It may not start. {}",
     ],

@@ -181,6 +181,20 @@ SABOTAGES = (
         "    if False:\n",
     ),
     Sabotage(
+        "an agent runs steps with values that nobody can compare with its scopes",
+        ("tests/portal/mcp/test_automation_tools.py::test_values_that_come_later_need_a_scope_without_a_condition",),
+        "runs/automation/chains.py",
+        "        require_checkable(definition, by_key, by)\n",
+        "",
+    ),
+    Sabotage(
+        "the steps of a chain do not count in the budget of an agent",
+        ("tests/portal/mcp/test_automation_tools.py::test_each_step_counts_in_the_budget_until_the_chain_stops",),
+        "runs/governance/agents.py",
+        "open_runs + steps_to_come().filter(change__agent=agent).count())",
+        "open_runs)",
+    ),
+    Sabotage(
         "steps of a paused chain start",
         ("tests/runs/automation/test_chains.py::test_a_paused_chain_is_not_retried_and_ends_where_nothing_is_left",),
         "runs/automation/chain_steps.py",

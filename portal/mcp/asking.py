@@ -1,4 +1,4 @@
-"""Tools that ask for something: a run, a cancellation, or why something is not allowed. None of them decides."""
+"""Tools that ask for something: runs, a cancellation, or why something is not allowed. None of them decides."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from uuid import UUID, uuid4
 from pydantic import AwareDatetime, Field
 
 from flows.models import Deployment
-from portal.mcp import marked_rows
+from portal.mcp import automation_reading, marked_rows
 from portal.mcp.marked_rows import Answer
-from portal.mcp.reading import InEnvironment, OfDeployment, run_of
+from portal.mcp.reading import Arguments, InEnvironment, OfDeployment, run_of
 from portal.mcp.untrusted import mark
 from runs import audit, names, requests
 from runs.access.decisions import Permissions
 from runs.access.explain import explain
 from runs.actors import Actor
+from runs.automation import chains
 from runs.models import ChangeRequest, Verb
 
 OnFailure = ChangeRequest.OnFailure
@@ -39,6 +40,15 @@ class BackfillArguments(OfDeployment):
     stop_on_failure: bool = Field(True, description="Start no more when one did not complete.")
     only_plan: bool = Field(True, description="Return the plan and request nothing. Look at it before you request it.")
     plan: str = Field("", max_length=64, description="`digest` of the plan that you saw: refused if it has changed.")
+    reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
+    ticket: str = Field("", max_length=100)
+    key: UUID | None = Field(None, description="Any UUID: the same request with the same key is made once.")
+
+
+class ChainRequestArguments(Arguments):
+    chain: int = Field(ge=1, le=2**63 - 1, description="Number of the chain.")
+    inputs: dict[str, Any] = Field({}, description="Values by name, as the tool `chain` describes them.")
+    version: int | None = Field(None, ge=1, le=2**31 - 1, description="That you read: refused if it has changed.")
     reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
     ticket: str = Field("", max_length=100)
     key: UUID | None = Field(None, description="Any UUID: the same request with the same key is made once.")
@@ -88,6 +98,20 @@ def request_backfill(by: Actor, given: BackfillArguments) -> Answer:
         submission_key=given.key or uuid4(),
     )
     return marked_rows.change_row(change)
+
+
+def request_chain(by: Actor, given: ChainRequestArguments) -> Answer:
+    """Submit one request for all steps of a chain, each of which counts in the budget of the agent."""
+    change = chains.request_run(
+        automation_reading.chain_of(by, given.chain),
+        given.inputs,
+        by=by,
+        displayed_version=given.version,
+        reason=given.reason,
+        ticket=given.ticket,
+        submission_key=given.key or uuid4(),
+    )
+    return automation_reading.chain_run_row(change)
 
 
 def request_cancel(by: Actor, given: Cancellation) -> Answer:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from flows.parameters import Invalid
 from portal.api.request_text import require_plain
-from portal.mcp import asking, reading
+from portal.mcp import asking, automation_reading, reading
 from portal.mcp.untrusted import clean
 from runs import audit
 from runs.actors import Actor, Call
@@ -58,6 +58,41 @@ TOOLS: dict[str, Tool] = {
         reading.why,
     ),
     "who_can": Tool("List who can do something with a deployment, such as approve.", reading.WhoCan, reading.who),
+    "chains": Tool(
+        "List the chains of which you see every deployment." + DATA,
+        automation_reading.Listed,
+        automation_reading.chains,
+    ),
+    "chain": Tool(
+        "Read one chain: its steps, and the JSON Schema of its inputs." + DATA,
+        automation_reading.OneChain,
+        automation_reading.chain,
+    ),
+    "chain_run": Tool(
+        "Read where each step of a run of a chain is." + DATA,
+        automation_reading.OneChainRun,
+        automation_reading.chain_run,
+    ),
+    "schedules": Tool(
+        "List the schedules of the portal." + DATA,
+        automation_reading.ListedOfDeployment,
+        automation_reading.schedules,
+    ),
+    "event_rules": Tool(
+        "List the event rules of your owner: what happens, and which run is requested then." + DATA,
+        automation_reading.ListedOfDeployment,
+        automation_reading.event_rules,
+    ),
+    "failures": Tool(
+        "List failures, grouped by deployment, task and exception; open ones by default." + DATA,
+        automation_reading.ListedFailures,
+        automation_reading.failure_groups,
+    ),
+    "service_levels": Tool(
+        "List service levels, with how many of their breaches are open." + DATA,
+        automation_reading.ListedOfDeployment,
+        automation_reading.service_levels,
+    ),
     "request_run": Tool(
         "Request a run, on behalf of your owner. It may need the approval of other people, which you cannot give: "
         "`state` is then `waiting`, and `why` tells what is missing." + DATA,
@@ -70,6 +105,13 @@ TOOLS: dict[str, Tool] = {
         "failure, which only people let it pass. It may need the approval of other people." + DATA,
         asking.BackfillArguments,
         asking.request_backfill,
+        acts=True,
+    ),
+    "request_chain": Tool(
+        "Request a run of a chain, on behalf of your owner: one request for all its steps, each of which must be "
+        "allowed to you. It may need the approval of other people, and people decide at its gates." + DATA,
+        asking.ChainRequestArguments,
+        asking.request_chain,
         acts=True,
     ),
     "request_cancel": Tool(

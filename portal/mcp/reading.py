@@ -20,7 +20,7 @@ from runs.access.who_can import who_can
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import windows
-from runs.models import ChangeRequest, Run, Verb
+from runs.models import Chain, ChangeRequest, Run, Verb
 from runs.names import NotVisible
 from runs.requests import visibility
 
@@ -209,7 +209,7 @@ def run_of(by: Actor, environment: str, pk: UUID) -> Run:
     return one(rows.filter(prefect_id=pk), "run", pk)
 
 
-def one[Row: (Run, ChangeRequest)](rows: QuerySet[Row], noun: str, name: object) -> Row:
+def one[Row: (Run, ChangeRequest, Chain)](rows: QuerySet[Row], noun: str, name: object) -> Row:
     found = rows.first()
     if found is None:
         raise NotVisible("row.unknown", f"There is no {noun} {name}, or you cannot see it.")

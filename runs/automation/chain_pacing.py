@@ -10,7 +10,7 @@ from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import chain_steps
 from runs.automation.chain_steps import read_progress
-from runs.automation.chains import MOST_ATTEMPTS
+from runs.automation.chains import MOST_ATTEMPTS, require_not_agent
 from runs.changes.approvals import lock, publish_change, require_may_withdraw
 from runs.changes.gates import attempt_of
 from runs.changes.launch_queue import queue_launches
@@ -47,6 +47,7 @@ def resume(change: ChangeRequest, *, by: Actor, reason: str = "") -> int:
     Raises `Forbidden`, or `Refused` with code `chain.…`.
     """
     with audit.act("chain.resume", change, by=by, reason=reason, ticket=change.ticket) as act:
+        require_not_agent(by)
         lock_run(change)
         act.before = {"progress": change.progress, "message": change.message}
         if change.progress == Progress.PAUSED:

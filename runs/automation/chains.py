@@ -19,7 +19,7 @@ from flows.db_text import sanitize
 from flows.models import Deployment, Environment
 from runs import audit, queue, requests
 from runs.access import predicates
-from runs.access.decisions import Forbidden, Permissions, Target
+from runs.access.decisions import Forbidden, Permissions, Target, covers
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
 from runs.automation import chain_definition
@@ -101,9 +101,29 @@ def require_name(name: str) -> str:
 
 
 def require_not_agent(by: Actor) -> None:
-    """Refuse agents: their budget is for runs that they ask for one by one."""
+    """Refuse agents: what a chain does is defined by people."""
     if by.agent:
-        raise Refused("chain.agent", "Agents neither define nor run chains. A person can.")
+        raise Refused("chain.agent", "Agents do not define chains, and decide nothing about their runs. A person can.")
+
+
+def require_checkable(definition: Definition, by_key: Mapping[str, Deployment], by: Actor) -> None:
+    """Refuse an agent a step whose values come later, if its scopes limit them: nobody could check them then.
+
+    A launch is checked with the grants of the owner, which can be wider.
+    """
+    if by.agent is None:
+        return
+    for step in definition.steps:
+        target = Target.of(by_key[step.key])
+        if step.from_artifacts and not any(
+            Verb.TRIGGER in each.verbs and not each.predicate and covers(each, target) for each in by.scope or ()
+        ):
+            raise Refused(
+                "chain.agent_values",
+                f"Step {step.key} has values from artifacts, and the agent may run it with certain values only. A "
+                "person can request the chain.",
+                step=step.key,
+            )
 
 
 def insert_chain(environment: Environment, name: str, by: Actor) -> Chain:
@@ -169,7 +189,6 @@ def request_run(
     with audit.act(
         "request.submit", chain, by=by, reason=reason, ticket=ticket, environment=chain.environment.slug
     ) as act:
-        require_not_agent(by)
         chain = Chain.objects.select_related("environment").get(pk=chain.pk)
         if not chain.is_enabled:
             raise Refused("chain.disabled", f"{chain} is disabled. Enable it to run it.")
@@ -183,6 +202,7 @@ def request_run(
         definition = chain_definition.read(version.definition)
         given = require_inputs(definition, inputs)
         by_key = deployments_of(definition, chain.environment)
+        require_checkable(definition, by_key, by)
         specs = [spec_of(step, by_key[step.key], given) for step in definition.steps]
         public = public_inputs(definition, by_key, given)
         # The entry is that of the submission.

@@ -89,6 +89,8 @@ def require_may_decide(run_request: RunRequest, by: Actor, *, allows: bool) -> N
     Elsewhere it takes permission to run the step with its values.
     """
     change, deployment, values = run_request.change, run_request.deployment, values_of(run_request)
+    if by.agent:
+        raise Refused("gate.agent", "Agents do not decide at gates. A person can.")
     permissions = Permissions.of(by)
     if not change.needs_approval:
         permissions.require(Verb.TRIGGER, deployment, values)

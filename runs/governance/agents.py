@@ -24,7 +24,7 @@ from runs.governance.configuration import difference
 from runs.governance.rule_changes import oversees
 from runs.governance.service_accounts import is_service_account
 from runs.governance.tokens import require_interactive
-from runs.models import Action, Agent, AgentStop, AgentUse, ChangeRequest, RunRequest
+from runs.models import Action, Agent, AgentStop, AgentUse, ChangeRequest, RunRequest, RunSpec
 from runs.models.request import State
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
@@ -45,7 +45,7 @@ COUNT = """
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an agent has used of its budget: requests in 24 hours, and open runs."""
+    """What an agent has used of its budget: requests in 24 hours, and open runs with the steps of chains to come."""
 
     in_day: int
     at_once: int
@@ -167,11 +167,22 @@ def usage(agent: Agent) -> Usage:
     since = timezone.now() - DAY
     asked = ChangeRequest.objects.filter(agent=agent, requested_at__gte=since).count()
     cancelled = Action.objects.filter(agent=agent, requested_at__gte=since).count()
-    return Usage(asked + cancelled, RunRequest.objects.filter(change__agent=agent, state__in=OPEN).count())
+    open_runs = RunRequest.objects.filter(change__agent=agent, state__in=OPEN).count()
+    return Usage(asked + cancelled, open_runs + steps_to_come().filter(change__agent=agent).count())
+
+
+def steps_to_come() -> QuerySet[RunSpec]:
+    """Return the steps of chains that can still start by themselves and have not: each will be a run."""
+    of_chains = RunSpec.objects.filter(
+        change__kind=ChangeRequest.Kind.CHAIN,
+        change__state__in=(ChangeRequest.State.WAITING, ChangeRequest.State.APPROVED),
+        change__agent__isnull=False,
+    ).exclude(change__progress=ChangeRequest.Progress.STOPPED)
+    return of_chains.filter(~Exists(RunRequest.objects.filter(spec=OuterRef("pk"))))
 
 
 def with_usage(rows: QuerySet[Agent]) -> QuerySet[Agent]:
-    """Return the agents with `is_stopped`, and `asked`, `cancelled` and `open_runs` as `usage` counts them."""
+    """Return the agents with `is_stopped`, and what `usage` adds up: `asked`, `cancelled`, `open_runs`, `to_come`."""
     since = timezone.now() - DAY
     counted: dict[str, QuerySet[Any]] = {
         "asked": ChangeRequest.objects.filter(agent=OuterRef("pk"), requested_at__gte=since).order_by().values("agent"),
@@ -179,6 +190,7 @@ def with_usage(rows: QuerySet[Agent]) -> QuerySet[Agent]:
         "open_runs": RunRequest.objects.filter(change__agent=OuterRef("pk"), state__in=OPEN)
         .order_by()
         .values("change__agent"),
+        "to_come": steps_to_come().filter(change__agent=OuterRef("pk")).order_by().values("change__agent"),
     }
     numbers = {name: Subquery(each.annotate(number=Count("pk")).values("number")) for name, each in counted.items()}
     is_stopped = Q(stopped_at__isnull=False) | Exists(AgentStop.objects.filter(lifted_at=None))

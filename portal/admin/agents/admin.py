@@ -61,7 +61,7 @@ class AgentAdmin(RestrictedAdmin):
 
     @admin.display(description="open runs", ordering="open_runs")
     def at_once(self, agent: Any) -> str:
-        return f"{agent.open_runs} of {agent.requests_at_once}"
+        return f"{agent.open_runs + agent.to_come} of {agent.requests_at_once}"
 
     @admin.display(description="last call", ordering="last_called_at")
     def last_call(self, agent: Any) -> SafeString | str:

@@ -384,7 +384,8 @@ def test_reading_is_counted_and_not_recorded(helper: Actor) -> None:
 def test_there_is_no_tool_that_decides() -> None:
     assert set(calls.TOOLS) == {
         *("deployments", "deployment", "runs", "logs", "why", "who_can"),
-        *("request_run", "request_backfill", "request_cancel", "explain_denial"),
+        *("chains", "chain", "chain_run", "schedules", "event_rules", "failures", "service_levels"),
+        *("request_run", "request_backfill", "request_chain", "request_cancel", "explain_denial"),
     }
 
 
