@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
@@ -20,6 +21,8 @@ FORMAT = 1
 PREFIX = "hmac:"
 # 64 bits: a collision cannot be searched for without the key.
 HASH_DIGITS = 16
+# How a hashed value appears inside another text, such as a pull step.
+HASHED = re.compile(f"{PREFIX}[0-9a-f]{{{HASH_DIGITS}}}")
 # field of a definition -> what people call it
 LABELS: dict[str, str] = {
     "entrypoint": "entrypoint",
@@ -164,6 +167,15 @@ def moving_meaning(moving: Mapping[str, Any]) -> str:
 
 def is_masked(value: object) -> bool:
     return isinstance(value, str) and value.startswith(PREFIX)
+
+
+def without_hashes(value: Any) -> Any:
+    """Return a part of a definition with each hash replaced by the mask of secrets."""
+    if isinstance(value, Mapping):
+        return {name: without_hashes(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_hashes(inner) for inner in value]
+    return HASHED.sub(parameters.MASK, value) if isinstance(value, str) else value
 
 
 def hashed(value: object, key: bytes) -> str:

@@ -25,6 +25,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.expire": MINUTE,
     "runs.tasks.check_schedules": MINUTE,
     "runs.tasks.evaluate_levels": MINUTE,
+    "runs.tasks.compare_environments": MINUTE,
     "runs.tasks.report_outside_changes": MINUTE,
     "runs.tasks.report_outages": timedelta(seconds=30),
     "runs.tasks.maintain_audit": timedelta(hours=1),

@@ -62,6 +62,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.sync": Priority.SYNC,
     "runs.tasks.sync_all": Priority.SYNC,
     "runs.tasks.refresh": Priority.REFRESH,
+    "runs.tasks.compare_environments": Priority.MAINTAIN,
     "runs.tasks.export_audit": Priority.MAINTAIN,
     "runs.tasks.maintain_audit": Priority.MAINTAIN,
     "runs.tasks.sweep": Priority.MAINTAIN,

@@ -29,6 +29,7 @@ from runs import (
 )
 from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock
+from runs.drift import pairs
 from runs.errors import Refused
 from runs.governance import accounts, bypasses, configuration, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Run, RunRequest
@@ -84,6 +85,11 @@ def send_deliveries(lane: int) -> None:
     """Send what is due to one address; the rest in a further task, so that others are not held up."""
     if notifications.send_due(lane):
         queue.enqueue("runs.tasks.send_deliveries", lane)
+
+
+def compare_environments() -> None:
+    """Compare the deployments that were changed with those of the same name in other environments."""
+    pairs.refresh()
 
 
 def send_reset_link(pk: int) -> None:

@@ -63,6 +63,31 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
+    # Environment drift
+    Sabotage(
+        "a pair is shown to who sees one of its deployments",
+        ("tests/portal/admin/drift/test_drift_pages.py::test_one_sees_pairs_of_which_one_sees_both",),
+        "runs/drift/drift_listings.py",
+        'return permissions.q(Verb.SEE, deployment="left__", base="left_") & permissions.q(',
+        'return permissions.q(Verb.SEE, deployment="left__", base="left_") | permissions.q(',
+    ),
+    Sabotage(
+        "what is secret in the other environment is compared",
+        ("tests/runs/drift/test_comparison.py::test_what_is_secret_on_one_side_is_compared_on_neither",),
+        "runs/drift/facts.py",
+        "deployment.parameter_defaults, secrets)",
+        "deployment.parameter_defaults)",
+    ),
+    Sabotage(
+        "sample values of a schema are shown beside one in which they are hidden",
+        (
+            "tests/portal/admin/drift/test_drift_pages.py"
+            "::test_parameters_are_hidden_from_whom_they_are_hidden_elsewhere",
+        ),
+        "runs/drift/matrix.py",
+        "if not has_samples:",
+        "if not is_shown:",
+    ),
     # Bypasses
     Sabotage(
         "bypasses are compared by their number",

@@ -11,6 +11,7 @@ from portal.admin.chains import admin as chain_admin
 from portal.admin.changes import admin as change_admin
 from portal.admin.deployments import admin as deployment_admin
 from portal.admin.deployments import aliases
+from portal.admin.drift import admin as drift_admin
 from portal.admin.environments import admin as environment_admin
 from portal.admin.event_rules import admin as event_rule_admin
 from portal.admin.failures import admin as failure_admin
@@ -37,6 +38,7 @@ __all__ = [
     "chain_admin",
     "change_admin",
     "deployment_admin",
+    "drift_admin",
     "environment_admin",
     "event_rule_admin",
     "failure_admin",

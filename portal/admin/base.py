@@ -175,11 +175,14 @@ class RestrictedAdmin(ModelAdmin):
     def has_pause_permission(self, request: HttpRequest) -> bool:
         return permissions_of(request).can_any(Verb.PAUSE)
 
-    def visible_or_404(self, request: HttpRequest, pk: Any) -> Any:
-        """Return the row; raise `Http404` both for a missing and for a hidden one, which must look the same."""
+    def visible_or_404(self, request: HttpRequest, pk: Any, rows: QuerySet[Any] | None = None) -> Any:
+        """Return the row; raise `Http404` both for a missing and for a hidden one, which must look the same.
+
+        `rows` are those of `get_queryset`, with what the page reads beside them.
+        """
         try:
             # Keys come from URLs and forms, so they may be no number at all.
-            found = self.get_queryset(request).filter(pk=pk).first()
+            found = (self.get_queryset(request) if rows is None else rows).filter(pk=pk).first()
         except (ValueError, TypeError) as error:
             raise Http404 from error
         if found is None:

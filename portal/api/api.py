@@ -13,6 +13,7 @@ from portal.api import (
     backfill_routes,
     catalog_routes,
     chain_routes,
+    drift_routes,
     event_routes,
     event_rule_routes,
     failure_routes,
@@ -43,6 +44,7 @@ Errors are problem details (RFC 9457): `code` is for programs and stays, `detail
 ROUTERS = (
     # Before the routes of deployments, which would take its end for the name of a deployment.
     limit_routes.router,
+    drift_routes.router,
     catalog_routes.router,
     pool_routes.router,
     request_routes.router,

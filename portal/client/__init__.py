@@ -37,6 +37,7 @@ from .client_errors import (
     Unreachable,
 )
 from .crm_deployments import CRMDeployments
+from .drift_answers import ComparedDeployment, ComparedValue, Drift, DriftMatrix, DriftPlace, DriftSince
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
@@ -57,9 +58,15 @@ __all__ = [
     "ChainRun",
     "ChainStep",
     "Change",
+    "ComparedDeployment",
+    "ComparedValue",
     "Conflict",
     "Deployment",
     "DeploymentDetail",
+    "Drift",
+    "DriftMatrix",
+    "DriftPlace",
+    "DriftSince",
     "Environment",
     "Event",
     "Explanation",

@@ -35,6 +35,7 @@ from .command_parser import (
     UNAVAILABLE,
     CommandParser,
 )
+from .drift_commands import add_drift
 from .event_rule_commands import add_event_rules
 from .failure_commands import add_failures
 from .level_commands import add_levels
@@ -109,6 +110,7 @@ def build_parser() -> CommandParser:
         add_event_rules,
         add_failures,
         add_levels,
+        add_drift,
         add_schedules,
         add_rules,
     ):

@@ -42,6 +42,8 @@ def read_value(hint: Any, value: Any) -> Any:
         return None if value is None else read_value(choices[0], value)
     if get_origin(hint) is list:
         return [read_value(choices[0], each) for each in value]
+    if get_origin(hint) is dict and isinstance(value, dict):
+        return {name: read_value(choices[1], each) for name, each in value.items()}
     if hint is datetime:
         return datetime.fromisoformat(value)
     if hint is float and isinstance(value, int):

@@ -32,6 +32,7 @@ from .answers import (
 from .answers import RunRequest as Request
 from .client_errors import NotFound
 from .decoding import decode
+from .drift_answers import Drift, DriftMatrix
 from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
@@ -674,6 +675,15 @@ class Portal:
     def bypasses(self, environment: str = "", **filters: Any) -> Iterator[Bypass]:
         """List bypasses, newest first; `filters` are those of the API: kind, deployment, state."""
         return self._rows(Bypass, "/bypasses", {"environment": environment, **filters})
+
+    def drift(self, environment: str = "", **filters: Any) -> Iterator[Drift]:
+        """List what differs between environments, newest first; `filters` are those of the API: between, kind …"""
+        return self._rows(Drift, "/drift", {"environment": environment, **filters})
+
+    def compare_environments(self, environment: str, deployment: DeploymentReference) -> DriftMatrix:
+        """Return a deployment next to the same one in the other environments that you see."""
+        name = lookups.deployment_path(deployment)
+        return self._get(DriftMatrix, path("environments", environment, "deployments", name, "drift"))
 
     def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:
         """Read the audit trail, newest first; `filters` are those of the API: verb, actor, outcome, since …"""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .answers import Chain, Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .drift_answers import Drift, DriftLine
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
 from .level_answers import Breach, ServiceLevel
@@ -167,6 +168,18 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("details", lambda row: row.detail),
         ("found", lambda row: row.found_at),
         ("gone", lambda row: row.gone_at),
+    ],
+    Drift: [
+        ("deployment", lambda row: row.left.deployment),
+        ("environments", lambda row: f"{row.left.environment}, {row.right.environment}"),
+        ("differs in", lambda row: row.differs_in),
+        ("newest since", lambda row: row.changed_at),
+    ],
+    DriftLine: [
+        ("difference", lambda row: row.difference),
+        ("environment", lambda row: row.environment),
+        ("since", lambda row: row.since),
+        ("changed in", lambda row: row.changed),
     ],
     ServiceLevel: [
         ("level", lambda row: row.id),

@@ -47,6 +47,7 @@ MENU: dict[str, list[Entry]] = {
     "Flows": [
         Entry("Environments", "dns", "flows.environment"),
         Entry("Deployments", "rocket_launch", "flows.deployment"),
+        Entry("Environment drift", "difference", "runs.drift"),
         Entry("Work pools", "lan", "flows.workpool"),
         Entry("Service levels", "speed", "runs.servicelevel"),
         Entry("Aliases", "label", "flows.alias"),

@@ -2935,6 +2935,57 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Drift",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("left_name", models.CharField(max_length=601, verbose_name="deployment")),
+                ("right_name", models.CharField(max_length=601)),
+                ("identity", models.CharField(max_length=64, unique=True)),
+                (
+                    "kinds",
+                    ArrayField(
+                        base_field=models.CharField(
+                            choices=[
+                                ("version", "Version"),
+                                ("code", "Code"),
+                                ("schema", "Parameter schema"),
+                                ("defaults", "Default parameters"),
+                                ("job variables", "Job variables"),
+                                ("work pool", "Work pool"),
+                                ("schedules", "Schedules in Prefect"),
+                                ("portal schedules", "Schedules in the portal"),
+                                ("limits", "Concurrency limit"),
+                                ("tags", "Tags"),
+                            ],
+                            max_length=20,
+                        ),
+                        default=list,
+                    ),
+                ),
+                ("since", models.JSONField(default=dict, help_text="kind -> at, side, is_exact: runs.drift.since.")),
+                ("changed_at", models.DateTimeField(help_text="When the newest of its differences began.")),
+                ("left_inputs", models.CharField(max_length=100)),
+                ("right_inputs", models.CharField(max_length=100)),
+                ("left", models.ForeignKey("flows.deployment", models.PROTECT, related_name="+")),
+                ("right", models.ForeignKey("flows.deployment", models.PROTECT, related_name="+")),
+                ("left_environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="+")),
+                ("right_environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="+")),
+            ],
+            options={
+                "verbose_name": "difference",
+                "verbose_name_plural": "differences",
+                "ordering": ["-changed_at", "-pk"],
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("kinds", []), _negated=True),
+                        fields=["-changed_at", "-id"],
+                        name="drift_newest",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Bypass",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -10,6 +10,7 @@ from runs.models.chain import Chain, ChainRun, ChainStep, ChainVersion, StepDeci
 from runs.models.change_request import ChangeRequest
 from runs.models.channel import Channel, Delivery
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
+from runs.models.drift import Drift
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
 from runs.models.failure import FailedRun, FailureAct, FailureDay, FailureGroup
@@ -54,6 +55,7 @@ __all__ = [
     "Comment",
     "Delivery",
     "DeploymentDayCount",
+    "Drift",
     "EnvironmentDayCount",
     "EventCursor",
     "EventRule",

@@ -72,6 +72,7 @@ LOOKS = {
     *("admin/runs/run/compare/", "admin/runs/run/results/<uuid:key>/"),
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/eventrule/<int:pk>/dry-run/",
+    "admin/flows/deployment/<int:pk>/drift/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
 # Django would create these; no role can use them.
@@ -98,6 +99,7 @@ SHUT = {
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
     *(f"admin/runs/bypass/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/drift/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/schedule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/failuregroup/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
@@ -129,6 +131,7 @@ DOWNLOADED = {
     "work pools": "flows_workpool",
     "failures": "runs_failuregroup",
     "bypasses": "runs_bypass",
+    "environment drift": "runs_drift",
     "service levels": "runs_servicelevel",
 }
 

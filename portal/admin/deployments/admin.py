@@ -27,13 +27,14 @@ from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PoolFilter, SchedulesFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList
+from portal.admin.drift import page as drift_page
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.limit_form import change_limits
 from portal.admin.run_form import choice_search, keep_values, quick_run
 from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form.kept import through_sign_in
 from portal.admin.schedules import form_page as schedule_form
-from portal.auth.request_user import actor_of
+from portal.auth.request_user import actor_of, permissions_of
 from runs import requests
 from runs.access.decisions import Target
 from runs.audit.lines import Columns
@@ -195,13 +196,9 @@ class DeploymentAdmin(RestrictedAdmin):
         # Read-only: every change has an address and a service of its own.
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        deployment: Any = self.visible_or_404(request, object_id)
-        frame = {
-            **self.admin_site.each_context(request),
-            "title": deployment.full_name,
-            "opts": self.opts,
-            "original": deployment,
-        }
+        rows = drift_page.with_neighbours(self.get_queryset(request), permissions_of(request))
+        deployment: Any = self.visible_or_404(request, object_id, rows)
+        frame = {**self.frame(request, deployment), "title": deployment.full_name}
         page_context = page.context(request, deployment, deployment.namesakes)
         return TemplateResponse(request, "portal/deployment/page.html", frame | page_context | (extra_context or {}))
 
@@ -217,6 +214,7 @@ class DeploymentAdmin(RestrictedAdmin):
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
             "limits": ("limits/", require_POST(self.limits)),
+            "drift": ("drift/", require_safe(self.drift)),
         }
         routes = [
             path(
@@ -269,6 +267,12 @@ class DeploymentAdmin(RestrictedAdmin):
     def add_schedule(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
         return schedule_form.view(request, deployment, self.frame(request, deployment))
+
+    def drift(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Show the deployment next to the same one in other environments."""
+        deployment: Deployment = self.visible_or_404(request, pk)
+        frame = {**self.frame(request, deployment), "title": f"Environment drift of {deployment}"}
+        return TemplateResponse(request, "portal/drift/page.html", frame | drift_page.context(request, deployment))
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, pausing.pause, "Pause requested. The schedules stop shortly.")

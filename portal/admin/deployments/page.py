@@ -16,6 +16,7 @@ from flows.parameters.description import Described, describe
 from portal.admin import limit_form
 from portal.admin.backfill.page import can_backfill
 from portal.admin.deployments.list import Workforce, is_runnable
+from portal.admin.drift import page as drift_page
 from portal.admin.run_form import quick_run
 from portal.admin.schedules.form_page import can_schedule
 from portal.admin.work_pools.page import workers
@@ -132,6 +133,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "figures": figures(RunCount.objects.filter(visible, deployment__in=namesakes), runs),
         "levels": levels.covering(deployment, namesakes),
         "who": access_summary(deployment),
+        "neighbours": drift_page.neighbours(deployment),
         "portal_schedules": live_schedules(permissions, deployment),
         "requested": limit_form.open_requests(deployment),
         **limit_form.context(permissions, deployment),

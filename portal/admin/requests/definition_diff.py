@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +13,6 @@ from runs.changes import queries
 from runs.models import RunRequest
 from runs.models.request import State
 
-# How a hashed value appears inside another text, such as a pull step.
-HASHED = re.compile(f"{definition.PREFIX}[0-9a-f]{{{definition.HASH_DIGITS}}}")
 # Only ever a hash: that it changed is all there is to show.
 HASHES = frozenset({"base_job_template", "schema"})
 
@@ -96,7 +93,7 @@ def display_values(path: str, before: str, after: str) -> tuple[str, str]:
     """Return both values for display; empty if they are not shown."""
     if path in HASHES or definition.is_masked(before) or definition.is_masked(after):
         return "", ""
-    before, after = ("" if text in ("[]", "{}") else HASHED.sub(MASK, text) for text in (before, after))
+    before, after = ("" if text in ("[]", "{}") else definition.HASHED.sub(MASK, text) for text in (before, after))
     return before, after
 
 
@@ -117,6 +114,6 @@ def facts(frozen: Mapping[str, Any]) -> list[tuple[str, str]]:
         if isinstance(value, Mapping):
             text = f"{', '.join(path for path, _ in leaves(value))} (values not shown)"
         else:
-            text = HASHED.sub(MASK, "yes" if value is True else "no" if value is False else display(value))
+            text = definition.HASHED.sub(MASK, "yes" if value is True else "no" if value is False else display(value))
         found.append((label.capitalize(), text))
     return found

@@ -1,0 +1,1 @@
+"""Environment drift: how deployments of one name differ between environments, and since when."""
