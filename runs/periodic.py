@@ -23,6 +23,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.sync_all": timedelta(seconds=30),
     "runs.tasks.pause_frozen_schedules": MINUTE,
     "runs.tasks.expire": MINUTE,
+    "runs.tasks.escalate": MINUTE,
     "runs.tasks.check_schedules": MINUTE,
     "runs.tasks.evaluate_levels": MINUTE,
     "runs.tasks.compare_environments": MINUTE,

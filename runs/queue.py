@@ -54,6 +54,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.send_deliveries": Priority.NOTIFY,
     "runs.tasks.send_reset_link": Priority.NOTIFY,
     "runs.tasks.expire": Priority.NOTIFY,
+    "runs.tasks.escalate": Priority.NOTIFY,
     "runs.tasks.check_schedules": Priority.NOTIFY,
     "runs.tasks.report_outside_changes": Priority.NOTIFY,
     "runs.tasks.report_outages": Priority.NOTIFY,

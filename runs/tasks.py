@@ -255,6 +255,11 @@ def pause_frozen_schedules() -> None:
     freezes.pause_frozen_schedules()
 
 
+def escalate() -> None:
+    """Have rules hear of requests that nobody decided in time."""
+    notifications.escalate()
+
+
 def expire() -> None:
     """Close the change requests that were not approved in time."""
     for change in ChangeRequest.objects.filter(state=ChangeRequest.State.WAITING, expires_at__lte=timezone.now()):

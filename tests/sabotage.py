@@ -127,6 +127,31 @@ SABOTAGES = (
         "if not action.sent_at and (moved := differing(target, action.before)):",
         "if not action and (moved := differing(target, action.before)):",
     ),
+    # Notifications
+    Sabotage(
+        "a notification rule reaches people who cannot see the run",
+        ("tests/runs/notifications/test_notification_rules.py::test_a_rule_of_a_group_is_for_those_of_it_who_may_see",),
+        "runs/notifications/run_ends.py",
+        "if listener.sees(Target.of_run(end.run)):",
+        "if listener:",
+    ),
+    Sabotage(
+        "anyone decides what a group hears of",
+        (
+            "tests/runs/notifications/test_notification_rules.py"
+            "::test_each_decides_for_themselves_and_administrators_for_groups",
+        ),
+        "runs/notifications/notification_rules.py",
+        "        return by.is_administrator\n",
+        "        return True\n",
+    ),
+    Sabotage(
+        "overrides can be hidden from auditors",
+        ("tests/runs/notifications/test_notification_rules.py::test_a_default_can_be_turned_off_but_for_oversight",),
+        "runs/notifications/request_notices.py",
+        "    notify_overseers(\n        Topic.BREAK_GLASS,\n        [change.environment],",
+        "    notify(\n        Topic.BREAK_GLASS,\n        change.environment,",
+    ),
     # Service levels
     Sabotage(
         "old readings breach service levels",

@@ -19,6 +19,7 @@ from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
 from portal.admin.job_trusts import admin as job_trust_admin
 from portal.admin.levels import admin as level_admin
+from portal.admin.notification_rules import admin as notification_rule_admin
 from portal.admin.notifications import admin as notification_admin
 from portal.admin.presets import admin as preset_admin
 from portal.admin.requests import admin as request_admin
@@ -46,6 +47,7 @@ __all__ = [
     "job_trust_admin",
     "level_admin",
     "notification_admin",
+    "notification_rule_admin",
     "people",
     "policy_admin",
     "preset_admin",

@@ -42,6 +42,7 @@ CONFLICTS = frozenset(
         *(
             "failure.state",
             "level.removed",
+            "notification_rule.removed",
             "preset.taken",
             "retry.pending",
             "rules.moved",
@@ -59,6 +60,7 @@ FORBIDDEN = frozenset(
         *("grant.not_own", "grant.own", "rules.administrators_only", "rules.beneficiary", "rules.not_own"),
         *("service_account.own", "token.interactive", "token.not_own", "override.expired"),
         *("chain.agent", "chain.agent_values", "gate.agent", "job_token.claims", "job_trust.not_own", "preset.not_own"),
+        "notification_rule.not_yours",
     }
 )
 REJECTED = ("malformed", "issuer", "audience", "expired", "signature", "used_up")

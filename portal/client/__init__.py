@@ -40,6 +40,7 @@ from .crm_deployments import CRMDeployments
 from .drift_answers import ComparedDeployment, ComparedValue, Drift, DriftMatrix, DriftPlace, DriftSince
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
+from .notification_answers import NotificationRule
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
@@ -82,6 +83,7 @@ __all__ = [
     "Me",
     "Misconfigured",
     "NotFound",
+    "NotificationRule",
     "Portal",
     "PortalError",
     "PortalFailed",

@@ -36,6 +36,7 @@ from .drift_answers import Drift, DriftMatrix
 from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
+from .notification_answers import NotificationRule
 from .pool_answers import WorkPool, WorkPoolDetail
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
@@ -626,6 +627,22 @@ class Portal:
 
     def remove_service_level(self, number: int, reason: str = "") -> ServiceLevel:
         return self._post(ServiceLevel, path("service-levels", number, "remove"), {"reason": reason})
+
+    # Notification rules -----------------------------------------------------------------------------------------------
+
+    def notification_rules(self, environment: str = "", **filters: Any) -> Iterator[NotificationRule]:
+        """List your notification rules and those of your groups; `filters` of the API: group, topic, active."""
+        return self._rows(NotificationRule, "/notification-rules", {"environment": environment, **filters})
+
+    def add_notification_rule(
+        self, name: str, topics: Sequence[str], *, key: str = "", **parts: Any
+    ) -> NotificationRule:
+        """Create a rule for yourself; `parts` of the API: environment, deployment, flow, tag, after_minutes."""
+        body = {"name": name, "topics": list(topics), **parts}
+        return self._post(NotificationRule, "/notification-rules", body, key=key)
+
+    def remove_notification_rule(self, number: int, reason: str = "") -> NotificationRule:
+        return self._post(NotificationRule, path("notification-rules", number, "remove"), {"reason": reason})
 
     # Rules ------------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from .drift_answers import Drift, DriftLine
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
 from .level_answers import Breach, ServiceLevel
+from .notification_answers import NotificationRule
 from .pool_answers import WorkPool, WorkQueue
 from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
 from .schedule_answers import Schedule
@@ -195,6 +196,14 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("breached", lambda row: row.sentence),
         ("opened", lambda row: row.opened_at),
         ("cleared", lambda row: row.cleared_at),
+    ],
+    NotificationRule: [
+        ("rule", lambda row: row.id),
+        ("name", lambda row: row.name),
+        ("for", lambda row: row.person or f"group:{row.group}"),
+        ("topics", lambda row: row.topics),
+        ("environment", lambda row: row.environment or "all"),
+        ("where", lambda row: row.deployment or row.flow or (f"tag {row.tag}" if row.tag else "all")),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

@@ -61,6 +61,7 @@ MENU: dict[str, list[Entry]] = {
     ],
     "Portal": [
         Entry("Notifications", "mail", "runs.notification"),
+        Entry("Notification rules", "notification_settings", "runs.notificationrule"),
         Entry("Tokens", "vpn_key", "runs.token"),
         Entry("Trusted jobs", "verified_user", "runs.jobtrust"),
         Entry("Agents", "robot_2", "runs.agent"),

@@ -1485,6 +1485,12 @@ class Migration(migrations.Migration):
                         "flows.environment", models.CASCADE, blank=True, null=True, related_name="subscriptions"
                     ),
                 ),
+                (
+                    "is_off",
+                    models.BooleanField(
+                        default=False, help_text="A topic of DEFAULTS is off; then without an environment."
+                    ),
+                ),
                 ("person", models.ForeignKey(USER, models.CASCADE, related_name="subscriptions")),
             ],
             options={
@@ -2907,6 +2913,87 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(fields=["group", "-failed_at"], name="failed_runs_by_group"),
                     models.Index(condition=models.Q(("group", None)), fields=["seen_at"], name="failed_runs_to_group"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="NotificationRule",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("tag", models.CharField(blank=True, max_length=300)),
+                ("flow_name", models.CharField(blank=True, max_length=300, verbose_name="flow")),
+                (
+                    "full_name",
+                    models.CharField(
+                        blank=True, help_text="flow name/deployment name", max_length=601, verbose_name="deployment"
+                    ),
+                ),
+                ("name", models.CharField(max_length=100)),
+                ("topics", ArrayField(base_field=models.CharField(choices=TOPICS, max_length=20))),
+                ("match_key", models.CharField(editable=False, max_length=620)),
+                (
+                    "after_minutes",
+                    models.PositiveIntegerField(
+                        default=0,
+                        help_text="Of requests that nobody has decided after so many minutes, once; 0 = of everything, "
+                        "at once.",
+                        verbose_name="after (minutes)",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(db_default=Now(), verbose_name="created")),
+                ("created_by_name", models.CharField(max_length=200)),
+                ("removed_at", models.DateTimeField(null=True, verbose_name="removed")),
+                ("removed_by_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment", models.CASCADE, blank=True, null=True, related_name="%(class)ss"
+                    ),
+                ),
+                (
+                    "group",
+                    models.ForeignKey("auth.group", models.CASCADE, null=True, related_name="notification_rules"),
+                ),
+                ("person", models.ForeignKey(USER, models.CASCADE, null=True, related_name="notification_rules")),
+            ],
+            options={
+                "verbose_name": "notification rule",
+                "ordering": ["-created_at", "-pk"],
+                "default_permissions": ["view"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("removed_at", None)), fields=["match_key"], name="notification_rules_by_key"
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("group__isnull", True), ("person__isnull", False)),
+                            models.Q(("group__isnull", False), ("person__isnull", True)),
+                            _connector="OR",
+                        ),
+                        name="notification_rule_has_one_receiver",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Escalation",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(db_default=Now())),
+                ("change", models.ForeignKey("runs.changerequest", models.CASCADE, related_name="escalations")),
+                (
+                    "rule",
+                    models.ForeignKey(
+                        "runs.notificationrule", models.CASCADE, related_name="escalations", db_index=False
+                    ),
+                ),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("rule", "change"), name="one_escalation_per_rule_and_change")
                 ],
             },
         ),

@@ -18,6 +18,7 @@ from runs.models.grant import Grant, Scope, Selector, Verb
 from runs.models.hook import Hook, HookDelivery, HookRefusal, HookSecret
 from runs.models.job_trust import JobRefusal, JobTrust, JobTrustScope
 from runs.models.notification import Notification, Subscription
+from runs.models.notification_rule import Escalation, NotificationRule
 from runs.models.outage import Outage
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.preset import Preset
@@ -57,6 +58,7 @@ __all__ = [
     "DeploymentDayCount",
     "Drift",
     "EnvironmentDayCount",
+    "Escalation",
     "EventCursor",
     "EventRule",
     "Export",
@@ -77,6 +79,7 @@ __all__ = [
     "JobTrustScope",
     "LogLine",
     "Notification",
+    "NotificationRule",
     "Outage",
     "Policy",
     "Preset",

@@ -45,6 +45,8 @@ VERBS: dict[str, str] = {
     "failure.note": "Added a note to a failure",
     "level.create": "Added a service level",
     "level.remove": "Removed a service level",
+    "notification_rule.create": "Added a notification rule",
+    "notification_rule.remove": "Removed a notification rule",
     "run.appeared": "Started outside the portal",
     "run.postponed": "Postponed a run to its window",
     "run.skipped": "Skipped a run outside its window",

@@ -31,6 +31,7 @@ class RunEvent(models.Model):
         LEVEL_BREACHED = "level breached"
         LEVEL_CLEARED = "level cleared"
         REQUEST_WAITING = "request waiting"
+        REQUEST_OVERDUE = "request overdue"
         REQUEST_APPROVED = "request approved"
         REQUEST_REJECTED = "request rejected"
         REQUEST_WITHDRAWN = "request withdrawn"

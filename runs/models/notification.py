@@ -39,8 +39,16 @@ class Topic(models.TextChoices):
     BYPASS = "bypass", "Runs can start without the portal"
 
 
+# What people hear of without any setting, as far as it concerns them. Each can turn them off.
+DEFAULTS = frozenset({Topic.WAITING, Topic.ANSWERED, Topic.OWN_FAILED})
+# What administrators and auditors hear of, whatever they chose: who loosens the rules must not be able to do so unseen.
+OVERSIGHT = frozenset({Topic.RULES, Topic.BREAK_GLASS, Topic.DEFINITION, Topic.BYPASS})
+# What is about the person who hears of it, and so is nothing for the people of a group.
+PERSONAL = frozenset({Topic.ANSWERED, Topic.OWN_ENDED, Topic.OWN_FAILED})
+
+
 class Subscription(models.Model):
-    """A person's subscription to a topic, in one environment or in all they can see.
+    """A person's subscription to a topic, in one environment or in all they can see; or that a default is off.
 
     `runs.notifications.services` is the only code that writes it.
     """
@@ -48,6 +56,7 @@ class Subscription(models.Model):
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="subscriptions")
     topic = models.CharField(max_length=20, choices=Topic)
     environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="subscriptions")
+    is_off = models.BooleanField(default=False, help_text="A topic of DEFAULTS is off; then without an environment.")
 
     class Meta:
         ordering = ["person", "topic"]

@@ -1,6 +1,8 @@
 """Notifications: subscriptions, recipients and deliveries."""
 
 from runs.notifications.deliveries import EMAIL, LEASE, MOST_ATTEMPTS, due_lanes, send_due
+from runs.notifications.escalation import escalate
+from runs.notifications.recipients import overseers
 from runs.notifications.reset_links import (
     MADE_ADMINISTRATOR,
     REQUESTED,
@@ -9,7 +11,7 @@ from runs.notifications.reset_links import (
     reset_link,
     send_reset_link,
 )
-from runs.notifications.services import create, forget, overseers, subscribe
+from runs.notifications.services import chosen_by, create, forget, subscribe
 
 __all__ = [
     "EMAIL",
@@ -18,9 +20,11 @@ __all__ = [
     "MOST_ATTEMPTS",
     "REQUESTED",
     "NotSent",
+    "chosen_by",
     "create",
     "describe_validity",
     "due_lanes",
+    "escalate",
     "forget",
     "overseers",
     "reset_link",

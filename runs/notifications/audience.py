@@ -1,19 +1,22 @@
-"""Who wants to hear of what, read for a batch of events with the same few queries whatever its size.
+"""Who wants to hear of what: defaults, subscriptions and rules, read with the same few queries for a batch of events.
 
-That somebody wants to hear of it does not mean that they may: each message asks the person's permissions.
+That somebody wants to hear of it does not mean that they may: each message asks the permissions of its receiver.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib.auth.models import User
 from django.db.models import Q
 
-from runs.access.decisions import Permissions, permissions_of_each
-from runs.models import Subscription
-from runs.models.notification import Topic
+from flows.models import Deployment, Environment
+from runs.access.decisions import Permissions, Target, permissions_of_each
+from runs.models import NotificationRule, Subscription, Verb
+from runs.models.notification import DEFAULTS, Topic
+from runs.notifications import topic_matching
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,33 +26,97 @@ class Listener:
     person: User
     permissions: Permissions
 
+    def can(self, verb: Verb, target: Deployment | Target, values: Mapping[str, Any] | None = None) -> bool:
+        return self.permissions.decide(verb, target, values).allowed
+
+    def sees(self, target: Deployment | Target) -> bool:
+        return self.can(Verb.SEE, target)
+
+    def sees_environment(self, environment: Environment) -> bool:
+        """Return whether the person sees all of an environment, or something in it."""
+        return self.sees(Target.whole(environment)) or (
+            self.permissions.environments().filter(pk=environment.pk).exists()
+        )
+
 
 class Audience:
-    """The active people who want to hear of some topics, in some environments."""
+    """The active people who want to hear of some topics, as far as they are about some targets."""
 
-    def __init__(self, topics: Collection[Topic], environments: Collection[int], *, people: Iterable[int] = ()) -> None:
-        """Read it; `people` are keys of others who are asked by name, such as requesters."""
-        places = Q(environment__in=environments) | Q(environment=None)
-        rows = Subscription.objects.filter(places, topic__in=topics, person__is_active=True)
-        # Topic and environment, None for all of them -> the people who subscribed to it.
+    def __init__(self, topics: Collection[Topic], targets: Collection[Target], *, people: Iterable[int] = ()) -> None:
+        """Read it; `people` are the keys of others who can hear of it: by default, or whatever they chose."""
+        # 1. Topic and environment, None for all of them -> who subscribed to it; topic -> who turned a default off.
         self.subscribed: dict[tuple[str, int | None], set[int]] = {}
-        for topic, place, pk in rows.values_list("topic", "environment", "person"):
-            self.subscribed.setdefault((topic, place), set()).add(pk)
-        wanted = {pk for each in self.subscribed.values() for pk in each} | set(people)
-        found = list(User.objects.filter(pk__in=wanted, is_active=True)) if wanted else []
-        read = zip(found, permissions_of_each(found), strict=True)
-        self.listeners = {person.pk: Listener(person, permissions) for person, permissions in read}
+        self.declined: dict[str, set[int]] = {}
+        places = {target.environment.pk for target in targets}
+        chosen = Subscription.objects.filter(
+            Q(environment__in=places) | Q(environment=None), topic__in=topics, person__is_active=True
+        )
+        for topic, place, pk, is_off in chosen.values_list("topic", "environment", "person", "is_off"):
+            found = (
+                self.declined.setdefault(topic, set()) if is_off else self.subscribed.setdefault((topic, place), set())
+            )
+            found.add(pk)
+        # 2. The rules for any of the targets, by their keys; and the people of their groups.
+        keys = {key for target in targets for key in topic_matching.keys_of(target)}
+        rules = list(
+            NotificationRule.objects.filter(
+                match_key__in=keys, topics__overlap=list(topics), after_minutes=0, removed_at=None
+            )
+        )
+        self.rules = topic_matching.by_key(rules)
+        self.members = members_of({rule.group_id for rule in rules if rule.group_id})
+        # 3. The people.
+        self.asked = frozenset(people)
+        wanted = {pk for each in (*self.subscribed.values(), *self.members.values()) for pk in each} | self.asked
+        wanted |= {rule.person_id for rule in rules if rule.person_id}
+        self.listeners = {each.person.pk: each for each in listeners_of(wanted)}
 
-    def keys(self, topic: Topic, environment: int) -> set[int]:
-        return self.subscribed.get((topic, environment), set()) | self.subscribed.get((topic, None), set())
+    def keys(self, topic: Topic, target: Target) -> set[int]:
+        """Return the keys of the people who want to hear of a topic about a target."""
+        place = target.environment.pk
+        found = self.subscribed.get((topic, place), set()) | self.subscribed.get((topic, None), set())
+        if topic in DEFAULTS:
+            found |= self.asked - self.declined.get(topic, set())
+        for rule in topic_matching.rules_for(topic, target, self.rules):
+            found |= {rule.person_id} if rule.person_id else self.members.get(rule.group_id or 0, set())
+        return found & self.listeners.keys()
+
+    def of(self, topics: Collection[Topic], targets: Collection[Target]) -> list[Listener]:
+        """Return the people who want to hear of any of the topics about any of the targets, each once."""
+        found = {pk for topic in topics for target in targets for pk in self.keys(topic, target)}
+        return [self.listeners[pk] for pk in sorted(found)]
+
+    def wants(self, listener: Listener, topic: Topic, target: Target) -> bool:
+        return listener.person.pk in self.keys(topic, target)
 
     def has_any(self, topic: Topic) -> bool:
-        return any(pk in self.listeners for (each, _), pks in self.subscribed.items() if each == topic for pk in pks)
+        """Return whether anyone at all wants to hear of a topic."""
+        return any(each == topic for each, _ in self.subscribed) or any(each == topic for _, each in self.rules)
 
-    def of(self, topics: Collection[Topic], environment: int) -> list[Listener]:
-        """Return the people who want to hear of any of the topics there, each once."""
-        wanted = {pk for topic in topics for pk in self.keys(topic, environment)}
-        return [self.listeners[pk] for pk in sorted(wanted) if pk in self.listeners]
 
-    def wants(self, listener: Listener, topic: Topic, environment: int) -> bool:
-        return listener.person.pk in self.keys(topic, environment)
+def listeners_of(people: Collection[int]) -> list[Listener]:
+    """Read these people, as far as they are active, and what they may do."""
+    active = list(User.objects.filter(pk__in=people, is_active=True).order_by("pk")) if people else []
+    read = zip(active, permissions_of_each(active), strict=True)
+    return [Listener(person, permissions) for person, permissions in read]
+
+
+def receivers_of(rule: NotificationRule) -> list[Listener]:
+    """Return the active people whom a rule is for."""
+    if rule.person_id:
+        return listeners_of([rule.person_id])
+    return listeners_of(members_of([rule.group_id or 0]).get(rule.group_id or 0, set()))
+
+
+def members_of(groups: Collection[int]) -> dict[int, set[int]]:
+    """Return group -> the keys of its people."""
+    found: dict[int, set[int]] = {}
+    rows = User.groups.through.objects.filter(group__in=groups) if groups else ()
+    for row in rows:
+        found.setdefault(row.group_id, set()).add(row.user_id)
+    return found
+
+
+def everyone() -> set[int]:
+    """Return the keys of the active people who can sign in: those who hear of something by default, if they may."""
+    return set(User.objects.filter(is_active=True, is_staff=True).values_list("pk", flat=True))

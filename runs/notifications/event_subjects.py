@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
 from flows.models import Environment
-from runs.access.decisions import Permissions
-from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec, Verb
+from runs.access.decisions import Target
+from runs.models import ChangeRequest, RunEvent, RunRequest, RunSpec
+from runs.notifications.audience import Listener
 
 
 def request_of(event: RunEvent) -> RunRequest:
@@ -26,15 +26,19 @@ def environment_of(event: RunEvent) -> Environment | None:
     return Environment.objects.filter(pk=event.environment_id or 0).first()
 
 
-def can_see(change: ChangeRequest) -> Callable[[User], bool]:
+def can_see(change: ChangeRequest) -> Callable[[Listener], bool]:
     """Return whether a person can see everything that the change request would run."""
-    deployments = [spec.deployment for spec in specs_of(change)]
+    targets = targets_of(change)
 
-    def may(person: User) -> bool:
-        permissions = Permissions.of_person(person)
-        return all(permissions.decide(Verb.SEE, deployment) for deployment in deployments)
+    def may(listener: Listener) -> bool:
+        return all(map(listener.sees, targets))
 
     return may
+
+
+def targets_of(change: ChangeRequest) -> list[Target]:
+    """Return what the change request would run, each deployment once; of rules nothing."""
+    return list(dict.fromkeys(Target.of(spec.deployment) for spec in specs_of(change)))
 
 
 def specs_of(change: ChangeRequest) -> QuerySet[RunSpec]:

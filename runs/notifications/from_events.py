@@ -17,6 +17,7 @@ def notify_of(event: RunEvent) -> None:
 
 NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.REQUEST_WAITING: request_notices.notify_approvers,
+    Kind.REQUEST_OVERDUE: request_notices.notify_of_overdue,
     Kind.REQUEST_APPROVED: request_notices.notify_requester,
     Kind.REQUEST_REJECTED: request_notices.notify_requester,
     Kind.REQUEST_LOST: request_notices.notify_of_loss,

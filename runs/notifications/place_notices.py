@@ -11,7 +11,8 @@ from runs.models import Artifact, Outage, RunEvent, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import Audience
 from runs.notifications.event_subjects import environment_of
-from runs.notifications.services import create, notify
+from runs.notifications.recipients import notify
+from runs.notifications.services import create
 
 Kind = RunEvent.Kind
 # The level of which people hear, when it is reached and when it is left.
@@ -43,10 +44,10 @@ def notify_of_drift(event: RunEvent) -> None:
     if artifact is None or HIGH not in (level, before):
         return
     run, place = artifact.run, artifact.run.environment
-    audience = Audience([Topic.DRIFT], [place.pk])
+    target = Target(place, run.flow_name, run.deployment_name, tuple(run.tags))
+    audience = Audience([Topic.DRIFT], [target])
     what = "High drift" if level == HIGH else "Drift is no longer high"
     text = f"{run.what} in {place} reported the level {level}; before it was {before}. Run: {run}."
-    for listener in audience.of([Topic.DRIFT], place.pk):
-        permissions, target = listener.permissions, Target.of_run(run)
-        if permissions.decide(Verb.SEE, target) and permissions.decide(Verb.SEE_LOGS, target):
+    for listener in audience.of([Topic.DRIFT], [target]):
+        if listener.sees(Target.of_run(run)) and listener.can(Verb.SEE_LOGS, Target.of_run(run)):
             create(listener.person, Topic.DRIFT, place, f"{what}: {run.what} in {place}", text, run)

@@ -5,22 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group
 
 from flows.models import Environment
 from flows.wording import plural
 from runs import requests
-from runs.access.decisions import Permissions
-from runs.models import ChangeRequest, RunEvent, Schedule, Verb
+from runs.access.decisions import Target
+from runs.models import ChangeRequest, NotificationRule, RunEvent, Schedule, Verb
 from runs.models.notification import Topic
-from runs.notifications.event_subjects import can_see, change_of, request_of, specs_of
-from runs.notifications.services import notify, notify_concerned, notify_overseers, notify_person
+from runs.notifications.audience import Listener, everyone, receivers_of
+from runs.notifications.event_subjects import can_see, change_of, request_of, specs_of, targets_of
+from runs.notifications.recipients import notify, notify_overseers, notify_person
+from runs.notifications.services import create
 
 Kind = RunEvent.Kind
 
 
 def notify_approvers(event: RunEvent) -> None:
-    """Notify the subscribers who can approve the current stage: those in its group, or anyone if it has none."""
+    """Notify those who can approve the current stage: those in its group, or anyone if it has none."""
     change = change_of(event)
     if change.environment is None or change.kind == ChangeRequest.Kind.RULES:
         notify_signers(change)
@@ -30,12 +32,14 @@ def notify_approvers(event: RunEvent) -> None:
     # They can neither approve their own request nor approve twice.
     others = {change.requested_by_id, change.on_behalf_of_id}
     others |= set(change.approvals.values_list("by", flat=True))
+    people = everyone()
+    if group:
+        people &= set(Group.objects.filter(name=group).values_list("user", flat=True))
 
-    def may(person: User) -> bool:
-        if person.pk in others or (group and not person.groups.filter(name=group).exists()):
+    def may(listener: Listener) -> bool:
+        if listener.person.pk in others or listener.person.pk not in people:
             return False
-        permissions = Permissions.of_person(person)
-        return all(permissions.decide(Verb.APPROVE, deployment, values) for deployment, values in specs)
+        return all(listener.can(Verb.APPROVE, deployment, values) for deployment, values in specs)
 
     notify(
         Topic.WAITING,
@@ -43,12 +47,35 @@ def notify_approvers(event: RunEvent) -> None:
         f"Approval needed: {change.title}",
         f"{change.requester} requested {change.summary}. Reason: {change.reason or 'none given'}.",
         target=change.subject,
+        about=targets_of(change),
         may=may,
+        default_to=people,
     )
 
 
+def notify_of_overdue(event: RunEvent) -> None:
+    """Notify the receivers of a rule who can see a request that nobody has decided in its time."""
+    change = change_of(event)
+    rule = NotificationRule.objects.filter(pk=event.data["rule"], removed_at=None).first()
+    if rule is None or change.state != ChangeRequest.State.WAITING:
+        return
+    may = can_see(change)
+    for listener in receivers_of(rule):
+        # They cannot decide their own request.
+        if listener.person.pk not in (change.requested_by_id, change.on_behalf_of_id) and may(listener):
+            create(
+                listener.person,
+                Topic.WAITING,
+                change.environment,
+                f"Still waiting for approval: {change.title}",
+                f"Nobody has decided for {plural(event.data['minutes'], 'minute')}. {change.requester} requested "
+                f"{change.summary}. Reason: {change.reason or 'none given'}.",
+                change.subject,
+            )
+
+
 def notify_at_gate(event: RunEvent) -> None:
-    """Notify the subscribers who can decide about a step of a chain that waits at its gate."""
+    """Notify those who can decide about a step of a chain that waits at its gate."""
     run_request = request_of(event)
     change, verb = run_request.change, Verb.TRIGGER
     others: set[int | None] = set()
@@ -56,9 +83,8 @@ def notify_at_gate(event: RunEvent) -> None:
         verb, others = Verb.APPROVE, {change.requested_by_id, change.on_behalf_of_id}
     values = requests.values_of(run_request)
 
-    def may(person: User) -> bool:
-        allowed = Permissions.of_person(person).decide(verb, run_request.deployment, values)
-        return person.pk not in others and bool(allowed)
+    def may(listener: Listener) -> bool:
+        return listener.person.pk not in others and listener.can(verb, run_request.deployment, values)
 
     notify(
         Topic.WAITING,
@@ -66,7 +92,9 @@ def notify_at_gate(event: RunEvent) -> None:
         f"Decision needed: {run_request.spec.deployment_name} in {change.environment_name}",
         f"A step of the chain that {change.requester} requested waits at its gate: request {run_request.pk}.",
         target=change,
+        about=[Target.of(run_request.deployment)],
         may=may,
+        default_to=everyone() if change.needs_approval else {change.requested_by_id or 0, change.on_behalf_of_id or 0},
     )
 
 
@@ -84,7 +112,7 @@ def notify_signers(change: ChangeRequest) -> None:
         "\n".join([text, "", *lines]),
         target=change,
         # Subscribers hear of it when it takes effect: they cannot see it before.
-        may=lambda person: False,
+        may=lambda listener: False,
     )
 
 
@@ -99,6 +127,7 @@ def notify_requester(event: RunEvent) -> None:
             change.requested_by,
             f"{change.title} was {what}",
             f"{event.data['by']} {what} your request {change.pk}. {event.data['message']}",
+            about=targets_of(change),
             target=change.subject,
         )
 
@@ -113,6 +142,7 @@ def notify_of_loss(event: RunEvent) -> None:
             requester,
             f"{run_request.spec.deployment_name} in {run_request.change.environment_name}: run deleted in Prefect",
             f"Request {run_request.pk}: {event.data['message']}",
+            about=[Target.of(run_request.deployment)],
             target=run_request,
         )
 
@@ -131,24 +161,26 @@ def notify_of_stop(event: RunEvent) -> None:
         f"{event.data['message']} Nothing more of request {change.pk} starts until someone resumes it, or cancels the "
         "rest.",
         target=change.subject,
+        about=targets_of(change),
         may=can_see(change),
         also=people,
     )
 
 
 def notify_of_override(event: RunEvent) -> None:
-    """Notify the subscribers who can see the deployment."""
+    """Notify all administrators and auditors, and those who want to hear of it and can see the deployment."""
     change = change_of(event)
     by, reason = event.data["by"], event.data["reason"]
     # Rules are never overridden: the runs are of one environment.
     if change.environment is None:
         return
-    notify(
+    notify_overseers(
         Topic.BREAK_GLASS,
-        change.environment,
+        [change.environment],
         f"Emergency override: {change.title}",
         f"{by} started {change.summary} without approval. Reason: {reason}. Someone else must review it.",
         target=change.subject,
+        about=targets_of(change),
         may=can_see(change),
     )
 
@@ -162,6 +194,7 @@ def notify_of_definition(event: RunEvent) -> None:
         f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
         "its run. The run may have executed other code than was approved.",
         target=run_request,
+        about=[Target.of(run_request.deployment)],
         may=can_see(run_request.change),
         also=[approval.by for approval in run_request.change.approvals.filter(approved=True).select_related("by")],
     )
@@ -176,14 +209,15 @@ def notify_of_schedule(event: RunEvent) -> None:
     name = f"Schedule {facts['name']} of {change.title}"
     people = [change.requested_by, change.on_behalf_of]
     people += [approval.by for approval in change.approvals.filter(approved=True).select_related("by")]
-    notify_concerned(
+    notify(
         Topic.SCHEDULE,
         change.environment,
         f"{name} {what}",
         f"{text} Its owner is {change.requester}.",
         target=Schedule.objects.get(pk=facts["schedule"]),
-        people=[person for person in people if person],
+        about=targets_of(change),
         may=can_see(change),
+        concerned=[person for person in people if person],
     )
 
 

@@ -11,7 +11,7 @@ from flows.models import Environment
 from runs.models import RunEvent
 from runs.models.notification import Topic
 from runs.notifications.event_subjects import environment_of
-from runs.notifications.services import notify, notify_overseers
+from runs.notifications.recipients import notify, notify_overseers
 
 Kind = RunEvent.Kind
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Q
 
 from runs.access.decisions import Target
-from runs.models import Run, RunEvent, RunRequest, Verb
+from runs.models import Run, RunEvent, RunRequest
 from runs.models.notification import Topic
 from runs.models.run import TERMINAL
 from runs.notifications.audience import Audience, Listener
@@ -81,13 +81,13 @@ def notify_of_ends(events: Sequence[RunEvent]) -> None:
     if not ends:
         return
     requesters = {pk for end in ends for pk in end.requesters}
-    audience = Audience(ALL, {end.run.environment_id for end in ends}, people=requesters)
+    audience = Audience(ALL, [end.target for end in ends], people=requesters)
     if not audience.listeners:
         return
     recovered = recovered_among(ends) if audience.has_any(Topic.RECOVERED) else frozenset()
     for end in ends:
         for listener, topic in listeners_of(end, audience, recovered):
-            if listener.permissions.decide(Verb.SEE, Target.of_run(end.run)):
+            if listener.sees(Target.of_run(end.run)):
                 notify_one(listener, topic, end)
 
 
@@ -136,9 +136,9 @@ def listeners_of(end: End, audience: Audience, recovered: Collection[int]) -> It
     everyone, own = TOPICS[end.state]
     if end.run.pk not in recovered:
         everyone = tuple(topic for topic in everyone if topic != Topic.RECOVERED)
-    place, seen = end.run.environment_id, set[int]()
+    seen = set[int]()
     for topic in (*own, *everyone):
-        for listener in audience.of([topic], place):
+        for listener in audience.of([topic], [end.target]):
             pk = listener.person.pk
             if pk not in seen and (topic not in own or pk in end.requesters):
                 seen.add(pk)

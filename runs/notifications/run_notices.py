@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from django.contrib.auth.models import User
-
 from flows.wording import plural
 from runs import failures
-from runs.access.decisions import Permissions, Target
+from runs.access.decisions import Target
 from runs.models import Breach, FailureGroup, Run, RunEvent, ServiceLevel, Stall, Verb
 from runs.models.notification import Topic
-from runs.notifications.audience import Audience
+from runs.notifications.audience import Audience, Listener
 from runs.notifications.event_subjects import environment_of
-from runs.notifications.services import Message, create, notify_each
+from runs.notifications.recipients import Message, notify_each
+from runs.notifications.services import create
 
 Kind = RunEvent.Kind
 
@@ -41,13 +40,18 @@ def notify_of_stalls(event: RunEvent) -> None:
     if not runs or environment is None:
         return
 
-    late = [run for run in runs if kinds[run.pk] == Stall.LATE.label]
-    audience = Audience((Topic.STALLED, Topic.LATE), [environment.pk])
-    for listener in audience.of((Topic.STALLED, Topic.LATE), environment.pk):
-        topic = Topic.STALLED if audience.wants(listener, Topic.STALLED, environment.pk) else Topic.LATE
-        about = runs if topic == Topic.STALLED else late
-        theirs = [run for run in about if is_for(run, listener.person, listener.permissions)]
+    topics = {run: [Topic.STALLED, *([Topic.LATE] if kinds[run.pk] == Stall.LATE.label else [])] for run in runs}
+    targets = {run: Target(environment, run.flow_name, run.deployment_name, tuple(run.tags)) for run in runs}
+    audience = Audience([Topic.STALLED, Topic.LATE], [*targets.values()])
+    for listener in audience.of([Topic.STALLED, Topic.LATE], [*targets.values()]):
+        theirs = [
+            run
+            for run in runs
+            if any(audience.wants(listener, topic, targets[run]) for topic in topics[run]) and is_for(run, listener)
+        ]
         if theirs:
+            is_all_late = all(Topic.LATE in topics[run] for run in theirs)
+            topic = Topic.LATE if is_all_late else Topic.STALLED
             what = "stalled run" if topic == Topic.STALLED else "late run"
             subject = f"{plural(len(theirs), what)} in {environment}"
             text = "\n".join(named([f"{run} ({run.what}): {kinds[run.pk]}" for run in theirs]))
@@ -70,13 +74,14 @@ def notify_of_failure(event: RunEvent) -> None:
     what = FAILURE_TEXTS[event.kind]
     by = event.data.get("by", "")
 
-    def message(person: User) -> Message | None:
-        permissions = Permissions.of_person(person)
+    target = failures.target_of(group)
+
+    def message(listener: Listener) -> Message | None:
         # Who resolved it knows.
-        if person.pk == event.data.get("by_id") or not permissions.decide(Verb.SEE, failures.target_of(group)):
+        if listener.person.pk == event.data.get("by_id") or not listener.sees(target):
             return None
         # The message quotes the log.
-        reason = group.title if failures.sees_message(permissions, group) else ""
+        reason = group.title if failures.sees_message(listener.permissions, group) else ""
         lines = [f"{what}: {group} in {group.environment}.", *([f"Error: {reason}"] if reason else [])]
         if event.kind == Kind.FAILURE_RESOLVED:
             lines += [f"By {by}, who gave this reason: {group.reason or 'none'}"]
@@ -84,7 +89,7 @@ def notify_of_failure(event: RunEvent) -> None:
             lines += ["", "More failures of this kind are counted there. You are not notified of each of them."]
         return Message(f"{what}: {group.what} in {group.environment}", "\n".join(lines), group)
 
-    notify_each(Topic.FAILURE, group.environment, message)
+    notify_each(Topic.FAILURE, group.environment, [target], message)
 
 
 FAILURE_TEXTS: dict[str, str] = {
@@ -107,9 +112,13 @@ def notify_of_breaches(event: RunEvent) -> None:
         return
     topics, place = (Topic.LEVEL, *LEVEL_TOPICS.get(level.kind, ())), level.environment
     what = "holds again" if is_over else "breached"
-    audience = Audience(topics, [place.pk])
-    for listener in audience.of(topics, place.pk):
-        theirs = [each for each in breaches if listener.permissions.decide(Verb.SEE, each.deployment)]
+    targets = {each: Target.of(each.deployment) for each in breaches}
+    audience = Audience(topics, [*targets.values()])
+    for listener in audience.of(topics, [*targets.values()]):
+        wanted = {
+            each: [topic for topic in topics if audience.wants(listener, topic, targets[each])] for each in breaches
+        }
+        theirs = [each for each in breaches if wanted[each] and listener.sees(targets[each])]
         if not theirs:
             continue
         text = [
@@ -117,7 +126,7 @@ def notify_of_breaches(event: RunEvent) -> None:
             *named([str(each.deployment) for each in theirs]),
         ]
         text += ["", f"Runbook: {level.runbook}"] if level.runbook and not is_over else []
-        topic = next(topic for topic in topics if audience.wants(listener, topic, place.pk))
+        topic = wanted[theirs[0]][0]
         subject = f"Service level {what} in {place}: {level.sentence}"
         create(listener.person, topic, place, subject, "\n".join(text), level)
 
@@ -130,8 +139,8 @@ LEVEL_TOPICS: dict[str, tuple[Topic, ...]] = {
 }
 
 
-def is_for(run: Run, person: User, permissions: Permissions) -> bool:
+def is_for(run: Run, listener: Listener) -> bool:
     """Return whether the person requested the run, or can cancel it."""
     run_request = getattr(run, "run_request", None)
-    is_own = run_request is not None and run_request.change.requested_by_id == person.pk
-    return is_own or permissions.decide(Verb.CANCEL, Target.of_run(run)).allowed
+    is_own = run_request is not None and run_request.change.requested_by_id == listener.person.pk
+    return is_own or listener.can(Verb.CANCEL, Target.of_run(run))

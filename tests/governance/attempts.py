@@ -31,6 +31,7 @@ from runs.models import (
     Grant,
     Hook,
     JobTrust,
+    NotificationRule,
     Policy,
     Preset,
     Run,
@@ -94,6 +95,7 @@ class Site:
     # A run of it: its first step has failed, its second waits at its gate.
     chain_run: ChangeRequest
     level: ServiceLevel
+    notification_rule: NotificationRule
 
     @property
     def slug(self) -> str:

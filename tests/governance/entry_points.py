@@ -105,6 +105,7 @@ SHUT = {
     *(f"admin/runs/failuregroup/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/chain/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/servicelevel/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/notificationrule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -451,6 +452,14 @@ DOORS: dict[str, Door] = {
     ),
     "remove a service level, by page": Door(
         "admin/runs/servicelevel/<int:pk>/remove/", press("runs_servicelevel_remove", "level", reason="r")
+    ),
+    "create a notification rule, by page": Door(
+        "admin/runs/notificationrule/new/",
+        press("runs_notificationrule_new", newest="99999999", name="a rule", topics="failed"),
+    ),
+    "remove a notification rule, by page": Door(
+        "admin/runs/notificationrule/<int:pk>/remove/",
+        press("runs_notificationrule_remove", "notification_rule", reason="r"),
     ),
     "preview the portal as a person, by page": Door(
         "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")

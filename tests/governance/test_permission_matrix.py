@@ -32,6 +32,7 @@ from runs.models import (
     Verb,
     Window,
 )
+from runs.notifications import notification_rules
 from runs.requests import presets
 from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.expectations import load
@@ -170,6 +171,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         shared_preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="shared", is_shared=True),
         failure=a_failure(deployment),
         level=ServiceLevel.objects.create(environment=environment, kind="late", threshold=5, created_by_name="ada"),
+        notification_rule=notification_rules.create("a rule", ["failed"], by=by(requester), environment=environment),
     )
 
 
@@ -357,6 +359,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/failuregroup": [there.failure.pk],
         "runs/chain": [there.chain.pk],
         "runs/servicelevel": [there.level.pk],
+        "runs/notificationrule": [there.notification_rule.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

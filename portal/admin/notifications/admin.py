@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import admin
 from django.contrib import messages as banners
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Prefetch, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -25,7 +26,7 @@ from runs import notifications
 from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.models import Delivery, Notification, Verb
-from runs.models.notification import Topic
+from runs.models.notification import OVERSIGHT, Topic
 
 # The page lists no more: it shows whether email works, and is no archive.
 FEW = 30
@@ -127,11 +128,11 @@ def split_choice(value: str) -> tuple[str, int | None]:
 
 def subscription_table(request: HttpRequest, places: list[Environment]) -> list[tuple[str, list[Cell]]]:
     """Return a row for each topic, with a box for all environments and one for each."""
-    chosen = set(request.user.subscriptions.values_list("topic", "environment")) if request.user.pk else set()
+    chosen = notifications.chosen_by(request.user) if isinstance(request.user, User) else set()
     is_overseer = notifications.overseers().filter(pk=request.user.pk or 0).exists()
 
     def is_fixed(topic: Topic) -> bool:
-        return is_overseer and topic == Topic.RULES
+        return is_overseer and topic in OVERSIGHT
 
     return [
         (

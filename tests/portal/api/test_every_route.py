@@ -313,6 +313,18 @@ ROUTES = [
             },
         ),
     ),
+    Route(
+        "post",
+        "/notification-rules",
+        "create a notification rule, by page",
+        post("/notification-rules", lambda there: {"name": "a rule", "topics": ["failed"]}),
+    ),
+    Route(
+        "post",
+        "/notification-rules/{number}/remove",
+        "remove a notification rule, by page",
+        lambda caller, there: caller.post(f"/notification-rules/{there.notification_rule.pk}/remove", {"reason": "r"}),
+    ),
     Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
     Route(

@@ -11,6 +11,7 @@ from django.urls import reverse
 
 from flows.models import Deployment, Environment
 from runs.models import Delivery, Notification
+from runs.models.notification import DEFAULTS
 from tests.portal.hostile_text import Page
 from tests.portal.page_elements import refusal_codes
 
@@ -31,13 +32,14 @@ def test_a_choice_is_kept_and_shown_ticked(
     viewer: User, dev: Environment, deployment: Deployment, login: Login
 ) -> None:
     client = login(viewer)
-    assert " checked" not in text(client)
+    assert text(client).count(" checked") == len(DEFAULTS)
     client.post(CHOOSE, {"wanted": ["freeze:all", f"break glass:{dev.pk}"]})
-    chosen = set(viewer.subscriptions.values_list("topic", "environment"))
+    chosen = set(viewer.subscriptions.filter(is_off=False).values_list("topic", "environment"))
     assert chosen == {("freeze", None), ("break glass", dev.pk)}
     assert text(client).count(" checked") == 2
     client.post(CHOOSE, {})
-    assert not viewer.subscriptions.exists()
+    assert set(viewer.subscriptions.values_list("topic", "is_off")) == {(topic, True) for topic in DEFAULTS}
+    assert " checked" not in text(client)
 
 
 @pytest.mark.parametrize("value", ["freeze:999", "gossip:all", "freeze", "freeze:²", "freeze:" + "9" * 40, "\0:all"])

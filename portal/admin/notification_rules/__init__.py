@@ -1,0 +1,1 @@
+"""Notification rules: their list, a new one, and the page of one."""

@@ -1,0 +1,101 @@
+"""The form of a new notification rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib.auth.models import Group
+from django.db.models import Max, Q
+
+from flows.models import Environment
+from portal.ui.text import number
+from runs.access.decisions import Permissions
+from runs.actors import Actor
+from runs.errors import Refused
+from runs.models import NotificationRule
+from runs.models.notification import PERSONAL, Topic
+from runs.notifications.notification_rules import LONGEST_NAME, MOST_MINUTES
+
+INPUT = {"class": "portal-input"}
+PLAIN = {**INPUT, "autocomplete": "off", "spellcheck": "false"}
+# Code of a refusal -> the field it is about; others are about the form.
+FIELDS = {
+    "environment.unknown": "environment",
+    "notification_rule.deployment": "full_name",
+    "notification_rule.minutes": "after_minutes",
+    "notification_rule.name": "name",
+    "notification_rule.not_yours": "group",
+    "notification_rule.personal": "topics",
+    "notification_rule.topics": "topics",
+}
+
+
+class NotificationRuleForm(forms.Form):
+    """The arguments of `notification_rules.create`. Only administrators can choose a group."""
+
+    name = forms.CharField(max_length=LONGEST_NAME, widget=forms.TextInput(PLAIN), help_text="Such as “nightly loads”.")
+    group = forms.ModelChoiceField(
+        Group.objects.none(),
+        label="Receivers",
+        required=False,
+        empty_label="Only me",
+        widget=forms.Select(INPUT),
+        help_text="Each person of a group receives what they may see.",
+    )
+    topics = forms.MultipleChoiceField(choices=Topic.choices, widget=forms.CheckboxSelectMultiple())
+    environment = forms.ModelChoiceField(
+        Environment.objects.none(), required=False, empty_label="All environments", widget=forms.Select(INPUT)
+    )
+    full_name = forms.CharField(
+        label="Deployment",
+        required=False,
+        max_length=601,
+        widget=forms.TextInput(PLAIN),
+        help_text="flow/deployment. Blank: all of them.",
+    )
+    flow_name = forms.CharField(label="Flow", required=False, max_length=300, widget=forms.TextInput(PLAIN))
+    tag = forms.CharField(
+        required=False, max_length=300, widget=forms.TextInput(PLAIN), help_text="Only what has this tag."
+    )
+    after_minutes = forms.IntegerField(
+        label="After (minutes)",
+        required=False,
+        min_value=0,
+        max_value=MOST_MINUTES,
+        widget=forms.NumberInput(INPUT),
+        help_text=f"Only for “{Topic.WAITING.label}”: once, for requests that nobody has decided after so long. "
+        "Blank: at once, for everyone who can approve.",
+    )
+
+    def __init__(self, by: Actor, permissions: Permissions, data: Any = None, initial: Any = None) -> None:
+        super().__init__(data, initial=initial, use_required_attribute=False)
+        self.by = by
+        self.fields["environment"].queryset = permissions.environments()  # type: ignore[attr-defined]  # a model's choices
+        if by.is_administrator:
+            self.fields["group"].queryset = Group.objects.order_by("name")  # type: ignore[attr-defined]  # as above
+            personal = ", ".join(f"“{Topic(topic).label}”" for topic in sorted(PERSONAL))
+            self.fields["topics"].help_text = f"{personal} are for yourself alone."
+        else:
+            del self.fields["group"]
+
+    def newest(self) -> int:
+        """Return the key of the newest rule: what the page knew when it was opened."""
+        found: int | None = NotificationRule.objects.aggregate(newest=Max("pk"))["newest"]
+        return found or 0
+
+    def is_repeated(self) -> bool:
+        """Return whether the form was sent before: there is a newer rule of this name than the page knew."""
+        group = self.cleaned_data.get("group")
+        receiver = Q(group=group) if group else Q(person=self.by.user.pk)
+        known = number(self.data.get("newest"), otherwise=0)
+        rows = NotificationRule.objects.filter(receiver, name=self.cleaned_data["name"].strip(), pk__gt=known)
+        return rows.filter(removed_at=None).exists()
+
+    def arguments(self) -> dict[str, Any]:
+        return {**self.cleaned_data, "after_minutes": self.cleaned_data["after_minutes"] or 0}
+
+    def refuse(self, refusal: Refused) -> None:
+        """Show a refusal of the service at the field that it is about."""
+        field = FIELDS.get(refusal.code)
+        self.add_error(field if field in self.fields else None, forms.ValidationError(refusal.message, refusal.code))

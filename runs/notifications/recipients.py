@@ -1,0 +1,119 @@
+"""Who receives a message: those who want to hear of it and may, and those who are concerned in any case."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from django.contrib.auth.models import User
+from django.db import models
+
+from flows.models import Environment
+from runs.access.decisions import Permissions, Target
+from runs.models.notification import Topic
+from runs.notifications.audience import Audience, Listener
+from runs.notifications.services import create
+
+type May = Callable[[Listener], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The message for one person, and the row that it is about."""
+
+    subject: str
+    text: str
+    target: models.Model | None = None
+
+
+def notify(
+    topic: Topic,
+    environment: Environment,
+    subject: str,
+    text: str,
+    *,
+    target: models.Model | None = None,
+    about: Sequence[Target] = (),
+    may: May | None = None,
+    also: Iterable[User] = (),
+    concerned: Iterable[User] = (),
+    default_to: Iterable[int] = (),
+) -> None:
+    """Queue a message to all who want to hear of the topic, within the current transaction.
+
+    `about` is what it is about for the rules, by default the whole environment. `may` decides who can receive it; by
+    default those who can see the environment. Permissions are checked for each message, because what somebody chose
+    outlives a grant. `also` are people who receive it whatever they chose, if they may; `concerned` are those who
+    receive it in any case, as long as their account is active; `default_to` those who hear of a topic of `DEFAULTS`.
+    """
+    targets = about or [Target.whole(environment)]
+    people = {person.pk: person for person in concerned if person.is_active}
+    asked = [Listener(person, Permissions.of_person(person)) for person in also if person.is_active]
+    for listener in [*asked, *Audience([topic], targets, people=default_to).of([topic], targets)]:
+        if may(listener) if may else listener.sees_environment(environment):
+            people.setdefault(listener.person.pk, listener.person)
+    for person in people.values():
+        create(person, topic, environment, subject, text, target)
+
+
+def notify_each(
+    topic: Topic, environment: Environment, about: Sequence[Target], message: Callable[[Listener], Message | None]
+) -> None:
+    """Queue a separate message to each who wants to hear of the topic; None for those it does not concern.
+
+    `message` decides by the permissions of its receiver, because what somebody chose outlives a grant.
+    """
+    for listener in Audience([topic], about).of([topic], about):
+        if found := message(listener):
+            create(listener.person, topic, environment, found.subject, found.text, found.target)
+
+
+def overseers() -> models.QuerySet[User]:
+    """Return the active administrators and auditors."""
+    backend = "django.contrib.auth.backends.ModelBackend"
+    return User.objects.with_perm("runs.view_auditentry", backend=backend)
+
+
+def notify_overseers(
+    topic: Topic,
+    environments: Sequence[Environment],
+    subject: str,
+    text: str,
+    *,
+    target: models.Model | None = None,
+    about: Sequence[Target] = (),
+    also: Iterable[User] = (),
+    may: May | None = None,
+) -> None:
+    """Queue a message of `OVERSIGHT` to all administrators and auditors, and to those who want to hear of it and may.
+
+    `also` are people who receive it in any case, as long as their account is active. `may` decides who else can receive
+    it; by default those who can see one of the environments.
+    """
+    # No setting disables this: a person who loosens the rules must not be able to do so unseen.
+    people = {person.pk: person for person in [*overseers(), *also] if person.is_active}
+    targets = about or [Target.whole(environment) for environment in environments]
+    for listener in Audience([topic], targets).of([topic], targets):
+        if may(listener) if may else any(map(listener.sees_environment, environments)):
+            people.setdefault(listener.person.pk, listener.person)
+    if target is None and len(environments) == 1:
+        target = environments[0]
+    place = environments[0] if len(environments) == 1 else None
+    for person in people.values():
+        create(person, topic, place, subject, text, target)
+
+
+def notify_person(
+    topic: Topic,
+    environment: Environment | None,
+    person: User,
+    subject: str,
+    text: str,
+    *,
+    about: Sequence[Target],
+    target: models.Model | None = None,
+) -> None:
+    """Queue a message to one person, if they want to hear of it; no environment is about several."""
+    audience = Audience([topic], about, people=[person.pk])
+    if any(listener.person.pk == person.pk for listener in audience.of([topic], about)):
+        create(person, topic, environment, subject, text, target)
