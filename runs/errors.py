@@ -231,7 +231,7 @@ CODES: dict[str, str] = {
     "level.runbook": "The runbook is not an http address.",
     "level.threshold": "The threshold is outside the limits of its kind.",
     "limit.number": "A limit or priority is not a number in the possible range.",
-    "limit.pending": "Another change of the same limits is on its way to Prefect.",
+    "limit.pending": "Another change of the same limits is pending in Prefect.",
     "limit.shared": "The limit of the deployment is a global limit that other deployments share.",
     "limit.strategy": "Prefect knows no such way to handle runs beyond a limit.",
     "limit.unknown": "The target has no such limit.",

@@ -409,7 +409,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "level.threshold": ["The threshold is above 0 and at most {} {}."],
     "limit.number": ["The {} must be a whole number from {}.", "The {} must be a whole number."],
-    "limit.pending": ["Another change of the limits of {} is on its way. Wait for it."],
+    "limit.pending": ["Another change of the limits of {} is pending. Try again when it has finished."],
     "limit.shared": ["The limit of {} is the global concurrency limit {}, which others share. Change it in Prefect."],
     "limit.strategy": ["Runs beyond the limit can be {}."],
     "limit.unknown": ["A {} has no {}."],
@@ -540,7 +540,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "rules.no_signer": [
         "This loosens the rules of {} and needs the approval of a second administrator, and there is no other one who "
-        "could give it. Ask whoever operates the portal to add an administrator (manage.py new_administrator)."
+        "could give it. Ask the operators of the portal to add an administrator (manage.py new_administrator)."
     ],
     "rules.not_own": ["Only the requester can withdraw a change of rules. Reject it instead."],
     "run.ambiguous": ["{} matches several runs. {}"],

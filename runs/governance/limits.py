@@ -101,7 +101,9 @@ def request(
         before = {name: before[name] for name in changed}
         requirements_for(place).require_reason_and_ticket("change of a limit", reason=reason, ticket=ticket)
         if kind in LIMITS and actions_on(target).filter(kind__in=LIMITS, state__in=OPEN).exists():
-            raise Refused("limit.pending", f"Another change of the limits of {target} is on its way. Wait for it.")
+            raise Refused(
+                "limit.pending", f"Another change of the limits of {target} is pending. Try again when it has finished."
+            )
         # 3. More than before in a protected environment.
         found = list(loosenings(target, changed, by))
         proposal = Proposal(str(target.pk), f"{noun} {target} in {target.environment}", before, changed)

@@ -119,7 +119,7 @@ def submit(found: Sequence[Loosening], act: audit.Act, proposal: Proposal) -> Ch
         raise Refused(
             "rules.no_signer",
             f"This loosens the rules of {' and '.join(names)} and needs the approval of a second administrator, and "
-            "there is no other one who could give it. Ask whoever operates the portal to add an administrator "
+            "there is no other one who could give it. Ask the operators of the portal to add an administrator "
             "(manage.py new_administrator).",
             environments=names,
         )

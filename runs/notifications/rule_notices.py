@@ -46,7 +46,7 @@ def notify_of_outside_changes(event: RunEvent) -> None:
     notify_of_rules(
         event,
         lambda names: f"Rules of {names} changed outside the portal",
-        lambda names: f"The rules of {names} were changed in the database, past the portal. Find out who did it.",
+        lambda names: f"The rules of {names} were changed in the database, outside the portal. Find out who did it.",
     )
 
 

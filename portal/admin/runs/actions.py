@@ -116,7 +116,7 @@ def retry_help(run: Run) -> str:
     left = requests.retries_left(run_request)
     if left > 0:
         return f"{RETRY_HELP} It was approved with the request: {left} of {run_request.spec.retries} retries left."
-    return f"{RETRY_HELP} It needs the approval of someone else first."
+    return f"{RETRY_HELP} It needs approval by someone else first."
 
 
 def foresee_retry(run: Run, requirements: Requirements) -> str:

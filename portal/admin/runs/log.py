@@ -31,7 +31,7 @@ LEVELS: tuple[tuple[int, str, str], ...] = (
     (0, "debug", "grey"),
 )
 # Choices of the filter: the lowest level shown, and its label.
-CHOICES: tuple[tuple[int, str], ...] = ((0, "All levels"), (20, "Info and up"), (30, "Warning and up"), (40, "Error"))
+CHOICES: tuple[tuple[int, str], ...] = ((0, "All levels"), (20, "Info+"), (30, "Warning+"), (40, "Error"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ def test_the_log_is_a_file_too(viewer: User, logged: Run, login: Login) -> None:
 
 def test_a_file_without_lines_says_what_it_would_hold(viewer: User, logged: Run, login: Login) -> None:
     found = login(viewer).get(f"{address(logged, 'log.txt')}?level=30&text=nowhere").content.decode().splitlines()
-    assert found[1:] == ["# Warning and up, with “nowhere”; 0 lines; times are UTC"]
+    assert found[1:] == ["# Warning+, with “nowhere”; 0 lines; times are UTC"]
 
 
 def test_lines_name_their_task_and_can_be_limited_to_it(
