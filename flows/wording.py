@@ -16,6 +16,17 @@ def listed(names: Sequence[str], most: int) -> str:
     return f"{', '.join(names[:most])}{more}"
 
 
+def deployment_name(full_name: str) -> str:
+    """Return “flow/deployment” as people read it: once where both are the same, so “export/export” is “export”."""
+    flow, _, name = full_name.partition("/")
+    return flow if flow == name else full_name
+
+
+def is_name_of(full_name: str, typed: str) -> bool:
+    """Whether somebody typed the name of a deployment, in full or as they read it."""
+    return typed.strip() in (full_name, deployment_name(full_name))
+
+
 def how_to_deploy(environment: object) -> str:
     """Return the sentence for an environment without deployments, on pages and the command line."""
     return (

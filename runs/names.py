@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.db.models import Q, QuerySet
 
 from flows.models import Alias, Deployment, Environment
-from flows.wording import how_to_deploy, listed
+from flows.wording import deployment_name, how_to_deploy, listed
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
@@ -91,8 +91,8 @@ def deployment(environment_name: str, name: str, *, by: Actor | None = None) -> 
         raise NotVisible(
             "deployment.not_deployed",
             (
-                f"{name} is an alias of {alias.full_name}, which is not deployed in {place}. Deploy it there, then "
-                f"sync with “manage.py sync {place}”."
+                f"{name} is an alias of {deployment_name(alias.full_name)}, which is not deployed in {place}. Deploy "
+                f"it there, then sync with “manage.py sync {place}”."
             ),
             deployment=name,
         )

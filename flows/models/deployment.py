@@ -8,6 +8,7 @@ from django.core.validators import validate_slug
 from django.db import models
 
 from flows.models.environment import Environment
+from flows.wording import deployment_name
 
 
 class Deployment(models.Model):
@@ -70,7 +71,7 @@ class Deployment(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.full_name
+        return deployment_name(self.full_name)
 
     @property
     def prefect_url(self) -> str:

@@ -2,7 +2,8 @@
 
 from django import template
 
-from portal.ui.text import deployment_name, name_and_flow
+from flows.wording import deployment_name
+from portal.ui.text import name_and_flow
 
 register = template.Library()
 register.filter(deployment_name)

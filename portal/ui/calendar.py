@@ -206,7 +206,7 @@ def applicable_rules_of(environment: Environment, permissions: Permissions, mome
             tuple(row.pk for row in rows if matches(row, target)),
             tuple(rule.pk for rule in rules if matches(rule, target)),
         )
-        together.setdefault(key, []).append(deployment.full_name)
+        together.setdefault(key, []).append(str(deployment))
     # 3. Look at the calendar once for each group, not for each deployment.
     return [
         applicable_rules(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flows.wording import plural
+from flows.wording import deployment_name, plural
 from portal.ui.rule_labels import Badge
 from portal.ui.step_graph import Arrow, Box, step_graph
-from portal.ui.text import deployment_name, json_text
+from portal.ui.text import json_text
 from runs.automation.chain_definition import Definition, Step
 from runs.automation.chain_graph import Edge, Outcome, When, layers
 from runs.models import Chain, RunRequest

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import product
 
 from flows.models import Environment
+from flows.wording import deployment_name
 from runs.access import predicates
 from runs.access.decisions import Permissions, Target
 from runs.models import Grant, Verb
@@ -96,5 +97,5 @@ def contains(one: Reach, other: Reach) -> bool:
 
 def place_label(target: Target) -> str:
     """Return the place within its environment, such as “flow monthly, tag crm”; blank for all of it."""
-    name = target.full_name or (f"flow {target.flow_name}" if target.flow_name else "")
+    name = deployment_name(target.full_name) or (f"flow {target.flow_name}" if target.flow_name else "")
     return ", ".join([*([name] if name else []), *(f"tag {tag}" for tag in target.tags)])

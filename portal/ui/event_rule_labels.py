@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from flows.wording import deployment_name
 from portal.ui.hook_labels import ALTERED
 from portal.ui.rule_labels import Badge
 from runs.automation import event_rules, rule_digest
@@ -64,11 +65,8 @@ def result_badge(item: Item) -> Badge:
 def when(rule: EventRule) -> str:
     """Return what a rule waits for, in words; select its environment and its hook with it."""
     place = f" in {rule.environment}" if rule.environment else ""
-    of = "".join(
-        f" of {what} {value}"
-        for what, value in (("deployment", rule.full_name), ("flow", rule.flow_name), ("tag", rule.tag))
-        if value
-    )
+    parts = (("deployment", deployment_name(rule.full_name)), ("flow", rule.flow_name), ("tag", rule.tag))
+    of = "".join(f" of {what} {value}" for what, value in parts if value)
     match rule.trigger:
         case EventRule.Trigger.ARTIFACT:
             return f"an artifact {rule.artifact_key} is published by a run{of}{place}"

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from flows.wording import deployment_name
 from runs.access import predicates
 from runs.models import Grant, Selector, Verb
 from runs.models.grant import PART_OF
@@ -60,7 +61,7 @@ def narrowed(grant: Selector) -> list[str]:
     # A full name contains the flow's name, so the flow alone is only shown without one.
     places = []
     if grant.full_name:
-        places.append(grant.full_name)
+        places.append(deployment_name(grant.full_name))
     elif grant.flow_name:
         places.append(f"flow {grant.flow_name}")
     if grant.tag:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from unfold.dataclasses import SearchResult
 
+from flows.wording import deployment_name
 from portal.auth.request_user import permissions_of
 from portal.ui import menu
 from runs.models import Run, RunRequest, Verb
@@ -44,7 +45,7 @@ def deployments(request: HttpRequest, words: str) -> list[SearchResult]:
     found = permissions_of(request).deployments().filter(full_name__icontains=words, deleted_upstream_at=None)[:FEW]
     return [
         SearchResult(
-            title=deployment.full_name,
+            title=str(deployment),
             description=f"Deployment in {deployment.environment}",
             link=reverse("admin:flows_deployment_change", args=[deployment.pk]),
             icon="rocket_launch",
@@ -63,7 +64,10 @@ def requests(request: HttpRequest, words: str) -> list[SearchResult]:
     return [
         SearchResult(
             title=f"Request {run_request.pk}",
-            description=f"{run_request.state_label}: {run_request.spec.deployment_name} in {run_request.environment}",
+            description=(
+                f"{run_request.state_label}: {deployment_name(run_request.spec.deployment_name)} in "
+                f"{run_request.environment}"
+            ),
             link=reverse("admin:runs_runrequest_change", args=[run_request.pk]),
             icon="assignment",
         )
@@ -84,7 +88,7 @@ def runs(request: HttpRequest, words: str) -> list[SearchResult]:
     return [
         SearchResult(
             title=str(run),
-            description=f"{run.state_label} run of {run.what} in {run.environment}",
+            description=f"{run.state_label} run of {deployment_name(run.what)} in {run.environment}",
             link=reverse("admin:runs_run_change", args=[run.pk]),
             icon="play_circle",
         )

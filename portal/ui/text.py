@@ -34,12 +34,6 @@ def number(text: str | None, *, otherwise: int | None = None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else otherwise
 
 
-def deployment_name(full_name: str) -> str:
-    """Return “flow/deployment” as it is, but once where both are the same: “export/export” is “export”."""
-    flow, _, name = full_name.partition("/")
-    return flow if flow == name else full_name
-
-
 def name_and_flow(full_name: str) -> tuple[str, str]:
     """Split “flow/deployment” into the name of the deployment and that of its flow, "" if both are the same."""
     flow, _, name = full_name.partition("/")

@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from flows.wording import deployment_name
 from runs.access import predicates, visible_rows
 from runs.actors import Actor, is_administrator
 from runs.errors import Refused
@@ -81,7 +82,7 @@ class Target:
         return cls(environment, "")
 
     def __str__(self) -> str:
-        name = self.full_name or self.flow_name
+        name = deployment_name(self.full_name) or self.flow_name
         return f"{name} in {self.environment}" if name else str(self.environment)
 
 

@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Deployment
+from flows.wording import deployment_name
 from runs.access import predicates
 from runs.access.decisions import Decision, Permissions, Target
 from runs.models import Grant, Verb
@@ -94,7 +95,7 @@ def why_ignored(
         (
             grant.full_name not in ("", target.full_name),
             "deployment",
-            f"Applies to the deployment {grant.full_name}.",
+            f"Applies to the deployment {deployment_name(grant.full_name)}.",
         ),
         (grant.flow_name not in ("", target.flow_name), "flow", f"Applies to the flow {grant.flow_name}."),
         (

@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 from django.utils.text import smart_split, unescape_string_literal
 
+from flows.wording import deployment_name
 from runs.models import AuditEntry, EventRule, Hook, Token
 from runs.models.audit_verbs import VERBS
 
@@ -81,6 +82,8 @@ def search(text: str) -> Q:
         # smart_split keeps the quotation marks.
         if word.startswith(('"', "'")) and word[0] == word[-1] and len(word) > 1:
             word = unescape_string_literal(word)
+        # Subjects have the names of deployments as pages show them.
+        word = deployment_name(word)
         either = Q()
         for column in SEARCHED:
             either |= Q(**{f"{column}__icontains": word})

@@ -7,6 +7,7 @@ from typing import Any
 
 from flows import parameters as schemas
 from flows.models import Deployment, Environment
+from flows.wording import deployment_name
 from runs.access.decisions import Permissions
 from runs.automation.chain_definition import Definition, Step
 from runs.errors import Refused
@@ -26,7 +27,8 @@ def require_known(step: Step, by_name: Mapping[str, Deployment], environment: En
     if step.deployment not in by_name:
         raise Refused(
             "chain.deployment",
-            f"Step {step.key}: {step.deployment} is not deployed in {environment}, or you cannot see it.",
+            f"Step {step.key}: {deployment_name(step.deployment)} is not deployed in {environment}, or you cannot see "
+            "it.",
             step=step.key,
         )
     return by_name[step.deployment]

@@ -9,6 +9,7 @@ from flows import definition
 from flows.catalog import definition_reader
 from flows.definition import Definition
 from flows.models import Environment
+from flows.wording import deployment_name
 from runs.access.decisions import Target
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
@@ -40,7 +41,7 @@ def require_unchanged_since(change: ChangeRequest, spec: RunSpec, environment: E
         fields = definition.changed_fields(spec.definition, found)
         raise Refused(
             "definition.changed",
-            f"{spec.deployment_name} was changed in Prefect after the request: {', '.join(fields)}. "
+            f"{deployment_name(spec.deployment_name)} was changed in Prefect after the request: {', '.join(fields)}. "
             "Submit a new request.",
             fields=fields,
         )

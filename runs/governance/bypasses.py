@@ -118,7 +118,7 @@ def automations(environment: Environment, deployed: dict[str, Deployment]) -> It
             # One of a deployment that is gone starts nothing.
             if deployment is None and start["deployment"]:
                 continue
-            what = deployment.full_name if deployment else "any deployment that its event names"
+            what = str(deployment) if deployment else "any deployment that its event names"
             key = (str(automation.prefect_id), start["action"], start["deployment"])
             detail = f"{ACTIONS.get(start['action'], start['action'])} {what}"
             yield Way(Bypass.Kind.AUTOMATION, key, automation.name, detail, deployment)

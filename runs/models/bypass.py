@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 
 from flows.models import Deployment, Environment
+from flows.wording import deployment_name
 
 
 class Bypass(models.Model):
@@ -39,4 +40,4 @@ class Bypass(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()}: {self.name}"
+        return f"{self.get_kind_display()}: {deployment_name(self.name)}"

@@ -13,6 +13,7 @@ from django.db.models.functions import Now, Upper
 from django.utils.functional import cached_property
 
 from flows.models import Environment
+from flows.wording import deployment_name
 from runs.models.agent import Agent
 
 if TYPE_CHECKING:
@@ -258,7 +259,8 @@ class ChangeRequest(models.Model):
 
     def title_for(self, names: Sequence[str]) -> str:
         """Return the title of a change request for runs; `names` are the deployments of its specs, in their order."""
-        what = names[0] if len(names) == 1 else f"{len(names)} runs of {', '.join(dict.fromkeys(names))}"
+        different = [deployment_name(name) for name in dict.fromkeys(names)]
+        what = different[0] if len(names) == 1 else f"{len(names)} runs of {', '.join(different)}"
         return f"{what} in {self.environment_name}"
 
     @property

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from flows.wording import deployment_name
 from runs.models.run import Run
 
 
@@ -75,7 +76,8 @@ class FailureGroup(models.Model):
 
     def __str__(self) -> str:
         # Not the exception, which quotes the log.
-        return f"{self.what}, task {self.task_name}" if self.task_name else self.what
+        what = deployment_name(self.what)
+        return f"{what}, task {self.task_name}" if self.task_name else what
 
     @property
     def shown_state(self) -> FailureGroup.State:

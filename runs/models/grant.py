@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Environment
+from flows.wording import deployment_name
 
 
 class Verb(models.TextChoices):
@@ -75,7 +76,7 @@ class Selector(models.Model):
     def selector(self) -> str:
         parts: list[Any] = [
             self.environment or "all environments",
-            self.full_name or (f"flow {self.flow_name}" if self.flow_name else ""),
+            deployment_name(self.full_name) or (f"flow {self.flow_name}" if self.flow_name else ""),
             f"tag {self.tag}" if self.tag else "",
         ]
         return ", ".join(str(part) for part in parts if part)

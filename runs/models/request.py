@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from flows.models import Deployment, Environment
 from flows.stored_column import StoredColumn
+from flows.wording import deployment_name
 from runs.models.change_request import ChangeRequest
 from runs.models.run import Run
 from runs.models.run_spec import RunSpec
@@ -173,7 +174,7 @@ class RunRequest(models.Model):
         constraints = [models.UniqueConstraint(fields=["spec", "occurrence"], name="unique_occurrence_per_spec")]
 
     def __str__(self) -> str:
-        return f"Request {self.pk} for {self.spec.deployment_name} in {self.change.environment_name}"
+        return f"Request {self.pk} for {deployment_name(self.spec.deployment_name)} in {self.change.environment_name}"
 
     @property
     def state_label(self) -> str:

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Upper
 
 from flows.models import Deployment
+from flows.wording import deployment_name
 from runs.models.change_request import ChangeRequest
 from runs.models.grant import Verb
 
@@ -101,4 +102,4 @@ class RunSpec(models.Model):
         return self.position + 1
 
     def __str__(self) -> str:
-        return f"{self.deployment_name}, spec {self.position} of change request {self.change_id}"
+        return f"{deployment_name(self.deployment_name)}, spec {self.position} of change request {self.change_id}"

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Deployment, Environment
+from flows.wording import deployment_name
 
 
 class ServiceLevel(models.Model):
@@ -46,7 +47,7 @@ class ServiceLevel(models.Model):
     @property
     def selector(self) -> str:
         """Which deployments it is about, in words."""
-        return self.full_name or (f"tag {self.tag}" if self.tag else "all deployments")
+        return deployment_name(self.full_name) or (f"tag {self.tag}" if self.tag else "all deployments")
 
     @property
     def sentence(self) -> str:

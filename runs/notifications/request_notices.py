@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib.auth.models import Group
 
 from flows.models import Environment
-from flows.wording import plural
+from flows.wording import deployment_name, plural
 from runs import requests
 from runs.access.decisions import Target
 from runs.models import ChangeRequest, NotificationRule, RunEvent, Schedule, Verb
@@ -89,7 +89,7 @@ def notify_at_gate(event: RunEvent) -> None:
     notify(
         Topic.WAITING,
         run_request.environment,
-        f"Decision needed: {run_request.spec.deployment_name} in {change.environment_name}",
+        f"Decision needed: {deployment_name(run_request.spec.deployment_name)} in {change.environment_name}",
         f"A step of the chain that {change.requester} requested waits at its gate: request {run_request.pk}.",
         target=change,
         about=[Target.of(run_request.deployment)],
@@ -135,12 +135,13 @@ def notify_requester(event: RunEvent) -> None:
 def notify_of_loss(event: RunEvent) -> None:
     """Notify the requester that the run was deleted in Prefect before it ended."""
     run_request = request_of(event)
+    name = deployment_name(run_request.spec.deployment_name)
     if requester := run_request.change.requested_by:
         notify_person(
             Topic.STALLED,
             run_request.environment,
             requester,
-            f"{run_request.spec.deployment_name} in {run_request.change.environment_name}: run deleted in Prefect",
+            f"{name} in {run_request.change.environment_name}: run deleted in Prefect",
             f"Request {run_request.pk}: {event.data['message']}",
             about=[Target.of(run_request.deployment)],
             target=run_request,
@@ -187,10 +188,11 @@ def notify_of_override(event: RunEvent) -> None:
 
 def notify_of_definition(event: RunEvent) -> None:
     run_request = request_of(event)
+    name = deployment_name(run_request.spec.deployment_name)
     notify_overseers(
         Topic.DEFINITION,
         [run_request.environment],
-        f"Changed after approval: {run_request.spec.deployment_name} in {run_request.change.environment_name}",
+        f"Changed after approval: {name} in {run_request.change.environment_name}",
         f"The deployment of request {run_request.pk} was changed in Prefect between its approval and the start of "
         "its run. The run may have executed other code than was approved.",
         target=run_request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from flows.wording import plural
+from flows.wording import deployment_name, plural
 from runs import failures
 from runs.access.decisions import Target
 from runs.models import Breach, FailureGroup, Run, RunEvent, ServiceLevel, Stall, Verb
@@ -54,7 +54,7 @@ def notify_of_stalls(event: RunEvent) -> None:
             topic = Topic.LATE if is_all_late else Topic.STALLED
             what = "stalled run" if topic == Topic.STALLED else "late run"
             subject = f"{plural(len(theirs), what)} in {environment}"
-            text = "\n".join(named([f"{run} ({run.what}): {kinds[run.pk]}" for run in theirs]))
+            text = "\n".join(named([f"{run} ({deployment_name(run.what)}): {kinds[run.pk]}" for run in theirs]))
             target = theirs[0] if len(theirs) == 1 else None
             create(listener.person, topic, environment, subject, text, target)
 
@@ -87,7 +87,7 @@ def notify_of_failure(event: RunEvent) -> None:
             lines += [f"By {by}, who gave this reason: {group.reason or 'none'}"]
         else:
             lines += ["", "More failures of this kind are counted there. You are not notified of each of them."]
-        return Message(f"{what}: {group.what} in {group.environment}", "\n".join(lines), group)
+        return Message(f"{what}: {deployment_name(group.what)} in {group.environment}", "\n".join(lines), group)
 
     notify_each(Topic.FAILURE, group.environment, [target], message)
 

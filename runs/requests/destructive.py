@@ -7,6 +7,7 @@ from typing import Any
 
 from flows import parameters as schemas
 from flows.models import Deployment
+from flows.wording import is_name_of
 from runs.errors import Refused
 
 TAG = "destructive"
@@ -18,8 +19,8 @@ def is_destructive(deployment: Deployment, values: Mapping[str, Any]) -> bool:
 
 
 def require_name_typed(deployment: Deployment, values: Mapping[str, Any], confirmation: str) -> None:
-    """Refuse a run that deletes data unless the full name of its deployment was typed."""
-    if is_destructive(deployment, values) and confirmation.strip() != deployment.full_name:
+    """Refuse a run that deletes data unless the name of its deployment was typed."""
+    if is_destructive(deployment, values) and not is_name_of(deployment.full_name, confirmation):
         raise Refused(
             "destructive.unconfirmed",
             f"This run of {deployment} deletes data. Type {deployment} to confirm; on the command line, use --confirm.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.wording import deployment_name
 from runs import actions, audit
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
@@ -121,7 +122,8 @@ def require_retryable(run: Run, run_request: RunRequest | None) -> RunRequest:
         raise Refused("retry.not_failed", f"{run} has not failed: {run.state_label}.", state=run.state_type)
     if run_request is None:
         raise Refused(
-            "retry.external", f"{run} was started outside the portal. Request a run of {run.what} with its parameters."
+            "retry.external",
+            f"{run} was started outside the portal. Request a run of {deployment_name(run.what)} with its parameters.",
         )
     return run_request
 

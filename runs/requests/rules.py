@@ -13,6 +13,7 @@ from flows import encryption
 from flows import parameters as schemas
 from flows.db_text import sanitize
 from flows.models import Deployment
+from flows.wording import deployment_name
 from runs import audit
 from runs.access.decisions import Forbidden, Permissions, Target
 from runs.actors import Actor
@@ -97,7 +98,7 @@ def require_rerun_allowed(run_request: RunRequest, deployment: Deployment, permi
         deployment.environment_id,
         deployment.full_name,
     ):
-        where = f"{run_request.spec.deployment_name} in {run_request.change.environment_name}"
+        where = f"{deployment_name(run_request.spec.deployment_name)} in {run_request.change.environment_name}"
         raise Refused(
             "rerun.other_deployment", f"Request {run_request.pk} was for {where} and cannot be re-run elsewhere."
         )

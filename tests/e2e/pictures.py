@@ -17,15 +17,16 @@ FOLDER = Path(__file__).resolve().parent.parent.parent / "docs" / "images"
 SIZE = {"width": 1440, "height": 900}
 LARGEST = 200_000  # bytes: a README should be there at once
 PATIENCE = 240_000  # milliseconds
-ACQUISITION, INGESTION = "crm-data-acquisition/crm-data-acquisition", "crm-data-ingestion/crm-data-ingestion"
-EVERY_KIND, LONG_HAUL = "every-parameter-kind/every-parameter-kind", "long-haul/long-haul"
+# Names of flows and of their deployments, which pages show once.
+ACQUISITION, INGESTION = "crm-data-acquisition", "crm-data-ingestion"
+EVERY_KIND, LONG_HAUL = "every-parameter-kind", "long-haul"
 # Runs in dev before the screenshots are taken: deployment, reason, parameters, final state.
 HISTORY: list[tuple[str, str, dict[str, str], str]] = [
     (ACQUISITION, "Month end", {"snapshot_month": "2017-03"}, "Completed"),
     (INGESTION, "Month end", {"snapshot_month": "2017-03"}, "Completed"),
     (ACQUISITION, "Month end of the wrong year", {"snapshot_month": "2019-03"}, "Failed"),
     (LONG_HAUL, "Rehearsal of a failure", {"minutes": "0.2", "fail_at": "50"}, "Failed"),
-    ("heartbeat/heartbeat", "Does the new worker answer?", {}, "Completed"),
+    ("heartbeat", "Does the new worker answer?", {}, "Completed"),
 ]
 
 

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from html.parser import HTMLParser
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
@@ -46,6 +45,7 @@ from runs.models import (
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
+from tests.portal.hostile_rows import rows_of
 from tests.portal.made_tokens import new_token, robot_of
 from tests.portal.trusted_jobs import trust
 
@@ -62,6 +62,7 @@ SHOWN = (
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
     "schedulename",
     *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy", "browser"),
+    *("chainname", "chaintext", "chainvalue", "backfill", "presetname", "presetvalue", "failure", "artifacttext"),
 )
 
 
@@ -89,15 +90,15 @@ class World:
     rows: Mapping[str, Sequence[object]]
 
 
-def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
-    """Make it; `reader` may do everything in it."""
+def world(environment: Environment, fake: FakePrefect, reader: User, *, flow: str = bad("flow")) -> World:
+    """Make it; `reader` may do everything in it. `flow` is the name of the flow of its deployment."""
     Environment.objects.filter(pk=environment.pk).update(needs_approval=True, description=bad("environment"))
     queues = (records.work_queue(bad("queue"), description=bad("queuetext")),)
     workers = (records.worker(bad("worker")),)
     fake.add_work_pool(bad("pool"), type=bad("type"), description=bad("pooltext"), queues=queues, workers=workers)
     record = fake.add_deployment(
         name=bad("deployment"),
-        flow_name=bad("flow"),
+        flow_name=flow,
         description=bad("description"),
         tags=(bad("tag"),),
         parameter_schema=SCHEMA,
@@ -123,7 +124,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
         by=Actor.system(),
         group=group,
         verbs=["see"],
-        flow_name=bad("flow"),
+        flow_name=flow,
         full_name=deployment.full_name,
         tag=bad("tag"),
         reason=bad("grant"),
@@ -175,6 +176,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
     job_trusts.exchange(JobToken(issuer, trusted.audience, facts, "digest"), address="192.0.2.7")
     agent = agents.create("helper", purpose=bad("agentpurpose"), requests_per_day=1, requests_at_once=1, by=by(reader))
     agent_stop.stop(agent, by=by(reader), why=bad("agentwhy"))
+    others = rows_of(deployment, fake, reader, bad)
     freezes.freeze(environment, by=by(reader), reason=bad("freeze"), ticket=bad("freezeticket"))
     texts = {"subject": bad("notice"), "text": bad("noticetext")}
     notice = Notification.objects.create(
@@ -208,6 +210,8 @@ def world(environment: Environment, fake: FakePrefect, reader: User) -> World:
             "runs/auditentry": list(AuditEntry.objects.values_list("pk", flat=True)),
             "auth/user": [requester.pk],
             "auth/group": [group.pk],
+            "runs/rulefiring": list(RuleFiring.objects.values_list("pk", flat=True)),
+            **others,
         },
     )
 
@@ -289,42 +293,3 @@ def request_of(deployment: Deployment, requester: User) -> RunRequest:
         run_name=bad("runname"),
         reason=bad("reason"),
     )
-
-
-class Page(HTMLParser):
-    """What a browser would make of a page; `complaints` is what one of the texts has become beyond text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.complaints: list[str] = []
-        self.text = ""
-        self._inside = ""
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self._inside = tag
-        if tag.startswith("bad-"):
-            self.complaints.append(f"It is an element: {tag}")
-        for name, value in attrs:
-            self.text += f" {value}"
-            if "bad-" in name or ("bad-" in (value or "") and is_program(name, value or "")):
-                self.complaints.append(f"It is in the attribute {name} of {tag}: {value}")
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if "bad-" in data and self._inside in ("script", "style"):
-            self.complaints.append(f"It is in a {self._inside}: {data[:80]}")
-
-    def handle_comment(self, data: str) -> None:
-        if "bad-" in data:
-            self.complaints.append(f"It is in a comment: {data[:80]}")
-
-
-def is_program(name: str, value: str) -> bool:
-    """Whether a browser or Alpine runs what stands in this attribute."""
-    runs = name.startswith(("on", "x-", "@", ":", "hx-on")) or name in ("style", "srcdoc")
-    return runs or value.strip().lower().startswith("javascript:")

@@ -153,7 +153,7 @@ def test_a_wrong_secret_is_told_from_a_server_that_is_down(
     page = page_of(login(admin_user), environment)
     assert 'data-state="refused"' in page
     assert "a-wrong-secret" not in page
-    assert page_of(login(admin_user), odd).count("odd/odd") > 1
+    assert page_of(login(admin_user), odd).count(">odd<") > 1
 
 
 # Prefect goes away in between

@@ -16,7 +16,8 @@ from flows.models import Environment
 from runs.models import AuditEntry
 from tests.fakes.prefect import FakePrefect
 from tests.portal.addresses import everywhere, fill, routes, subject
-from tests.portal.hostile_text import SHOWN, Page, World, bad, world
+from tests.portal.hostile_text import SHOWN, World, bad, world
+from tests.portal.page_text import Page, VisibleText
 from tests.row_counts import written
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +68,23 @@ def test_a_text_is_shown_as_a_text_on_every_page(
             else:
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert [place for place in SHOWN if bad(place) not in shown] == []
+
+
+def test_a_name_that_flow_and_deployment_share_stands_once(
+    dev: Environment, fake: FakePrefect, admin_user: User, login: Login, subtests: pytest.Subtests
+) -> None:
+    name = bad("deployment")
+    made = world(dev, fake, admin_user, flow=name)
+    assert made.deployment.full_name == f"{name}/{name}"
+    client, shown = login(admin_user), ""
+    for address in everywhere(made.rows):
+        with subtests.test(address=address), transaction.atomic():
+            answer = client.get(address, follow=True)
+            if HTML in answer.headers.get("Content-Type", ""):
+                page = VisibleText(answer.content.decode())
+                assert f"{name}/{name}" not in page.text
+                shown += page.text
+    assert shown.count(name) > 50
 
 
 def test_a_look_changes_nothing(made: World, admin_user: User, login: Login, subtests: pytest.Subtests) -> None:

@@ -16,6 +16,7 @@ from django.urls import reverse
 from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import Invalid, ParameterForm
+from flows.wording import is_name_of
 from portal.admin.backfill import backfill_draft
 from portal.admin.backfill.backfill_draft import BackfillDraft
 from portal.admin.backfill.forms import BackfillOptionsForm, RangesForm
@@ -149,8 +150,8 @@ def handle_plan(form: RunFormContext) -> HttpResponse:
     if "change" in request.POST:
         return edit(form, draft)
     confirmation = request.POST.get("confirmation", "").strip()
-    if form.rules.needs_confirmation and confirmation != form.deployment.full_name:
-        sentence = f"The name does not match. Type {form.deployment.full_name} to confirm."
+    if form.rules.needs_confirmation and not is_name_of(form.deployment.full_name, confirmation):
+        sentence = f"The name does not match. Type {form.deployment} to confirm."
         return show_plan(form, draft, Problem("confirmation.mismatch", sentence))
     try:
         change = draft.submit(
@@ -195,7 +196,7 @@ def show_plan(form: RunFormContext, draft: BackfillDraft, error: Problem | None 
     context = {
         **form.frame,
         **page_context(form),
-        "title": f"Review backfill of {form.deployment.full_name}",
+        "title": f"Review backfill of {form.deployment} in {form.deployment.environment}",
         "plan": plan,
         "rows": [PlanRow.of(item, plan.names) for item in plan.items],
         "shared": shared_values(form.deployment, draft.values),
@@ -239,7 +240,7 @@ def page(
     context = {
         **form.frame,
         **page_context(form),
-        "title": f"Backfill {form.deployment.full_name}",
+        "title": f"Backfill {form.deployment} in {form.deployment.environment}",
         "ranges": ranges,
         "options": options,
         "parameters": parameters,

@@ -14,7 +14,7 @@ from django.http import QueryDict
 from flows import canonical
 from flows import parameters as schemas
 from flows.models import Deployment
-from flows.wording import plural
+from flows.wording import deployment_name, plural
 from portal.admin.requests.allowed_actions import NOT_ALLOWED, Action
 from portal.ui import freshness
 from portal.ui.progress_bar import Part, progress_bar
@@ -99,7 +99,7 @@ def title_of(change: ChangeRequest) -> str:
     if number is None or name is None:
         number = change.specs.count()
         name = change.specs.order_by("position").values_list("deployment_name", flat=True).first()
-    return f"Backfill: {plural(number, 'run')} of {name} in {change.environment_name}"
+    return f"Backfill: {plural(number, 'run')} of {deployment_name(name or '')} in {change.environment_name}"
 
 
 def sees_values(change: ChangeRequest, deployment: Deployment, by: Actor, permissions: Permissions) -> bool:

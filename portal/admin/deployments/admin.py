@@ -136,7 +136,7 @@ class DeploymentAdmin(RestrictedAdmin):
         rows = [self.selected_row(deployment, offers.get(deployment.environment)) for deployment in deployments]
         to_type = dict.fromkeys(
             [each.place for each in requirements if is_run and each.needs_confirmation]
-            + [row["deployment"].full_name for row in rows if row["is_destructive"]]
+            + [str(row["deployment"]) for row in rows if row["is_destructive"]]
         )
         is_confirmed = all(request.POST.get(f"confirmation-{place}", "").strip() == place for place in to_type)
         if "reason" in request.POST and is_confirmed:
@@ -198,7 +198,7 @@ class DeploymentAdmin(RestrictedAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         rows = drift_page.with_neighbours(self.get_queryset(request), permissions_of(request))
         deployment: Any = self.visible_or_404(request, object_id, rows)
-        frame = {**self.frame(request, deployment), "title": deployment.full_name}
+        frame = {**self.frame(request, deployment), "title": f"{deployment} in {deployment.environment}"}
         page_context = page.context(request, deployment, deployment.namesakes)
         return TemplateResponse(request, "portal/deployment/page.html", frame | page_context | (extra_context or {}))
 

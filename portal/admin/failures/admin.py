@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
+from flows.wording import deployment_name
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.failures import page
@@ -83,8 +84,10 @@ class FailureGroupAdmin(RestrictedAdmin):
     def failure(self, group: Any) -> SafeString:
         reason = group.title if group.sees_logs else ""
         task = f"task {group.task_name}" if group.task_name else ""
-        below = " · ".join(part for part in (group.what if reason else "", task) if part)
-        return format_html('<span class="portal-name">{}<small>{}</small></span>', reason or group.what, below)
+        below = " · ".join(part for part in (deployment_name(group.what) if reason else "", task) if part)
+        return format_html(
+            '<span class="portal-name">{}<small>{}</small></span>', reason or deployment_name(group.what), below
+        )
 
     # Not “state”, which Django would take for the column: a mute that is over is shown as known.
     @admin.display(description="state")

@@ -160,7 +160,7 @@ def deployments_for(allowed: Q) -> Any:
 
 
 def label_of(deployment: Deployment) -> str:
-    return f"{deployment.full_name} in {deployment.environment}"
+    return f"{deployment} in {deployment.environment}"
 
 
 def values_of(hook: Hook) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import Any
 from django.urls import reverse
 
 from flows.models import Environment
-from flows.wording import listed
+from flows.wording import deployment_name, listed
 from portal.ui.run_links import Count, runs_url
-from portal.ui.text import deployment_name
 from runs import failure_causes
 from runs.access.decisions import Permissions
 from runs.failures.fingerprint import says_nothing

@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from flows import definition
 from flows.models import Environment
-from flows.wording import plural
+from flows.wording import deployment_name, plural
 from portal import inbox
 from portal.admin.requests import launch_warnings, parameter_diff
 from portal.auth.request_user import permissions_of
@@ -196,7 +196,7 @@ def row_of_other(change: Any) -> PendingRow:
         title = "; ".join(change.rule_change.what)
         title = f"{title[:1].upper()}{title[1:]}"
     else:
-        title = f"{BEFORE_RUNS[change.kind]} {change.first_deployment}"
+        title = f"{BEFORE_RUNS[change.kind]} {deployment_name(change.first_deployment)}"
     return PendingRow(change, title, reverse("admin:runs_changerequest_change", args=[change.pk]))
 
 
@@ -207,7 +207,7 @@ def row_of(row: Any, compare: Comparison) -> PendingRow:
     url = reverse("admin:runs_runrequest_change", args=[run_request.pk])
     if change.kind in inbox.WITH_OWN_PAGE:
         url = reverse("admin:runs_changerequest_change", args=[change.pk])
-    names = ", ".join(row.names)
+    names = ", ".join(map(deployment_name, row.names))
     title = names if row.spec_count == 1 else f"{plural(row.spec_count, 'run')} of {names}"
     if not visibility.can_view_parameters(compare.permissions, run_request):
         return PendingRow(change, title, url, run_request, note="Its parameters are hidden from you.")

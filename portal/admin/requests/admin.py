@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.views.decorators.http import require_GET, require_POST
 
+from flows.wording import deployment_name, is_name_of
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
@@ -115,7 +116,7 @@ class RunRequestAdmin(RestrictedAdmin):
         return format_html(
             'Request {}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run_request.pk,
-            run_request.spec.deployment_name,
+            deployment_name(run_request.spec.deployment_name),
             run_request.environment,
             times.relative_time(run_request.requested_at),
         )
@@ -126,7 +127,7 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="deployment")
     def deployment_name(self, run_request: RunRequest) -> str:
-        return run_request.spec.deployment_name
+        return render_to_string("portal/_name.html", {"full_name": run_request.spec.deployment_name})
 
     @admin.display(description="requested by")
     def requested_by_name(self, run_request: RunRequest) -> str:
@@ -270,10 +271,11 @@ class RunRequestAdmin(RestrictedAdmin):
         def act(reason: str) -> None:
             # People without permission go on to the service, which refuses and records that in the audit trail.
             is_allowed = permissions_of(request).decide(Verb.BREAK_GLASS, run_request.deployment)
-            if is_allowed and request.POST.get("confirmation", "").strip() != run_request.spec.deployment_name:
+            full_name = run_request.spec.deployment_name
+            if is_allowed and not is_name_of(full_name, request.POST.get("confirmation", "")):
                 raise Refused(
                     "confirmation.mismatch",
-                    f"Nothing was done. Type {run_request.spec.deployment_name} to confirm the emergency override.",
+                    f"Nothing was done. Type {deployment_name(full_name)} to confirm the emergency override.",
                 )
             changes.break_glass(run_request.change, by=actor_of(request), reason=reason, minutes=minutes)
 

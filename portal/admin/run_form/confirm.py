@@ -65,7 +65,7 @@ def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None 
     context = {
         **form.frame,
         **page_context(form),
-        "title": f"Review run of {deployment.full_name}",
+        "title": f"Review run of {deployment} in {deployment.environment}",
         "run_request": draft,
         "rerun_of": form.rerun_of,
         "against": against,

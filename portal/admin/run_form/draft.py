@@ -16,6 +16,7 @@ from flows import canonical, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import Invalid
+from flows.wording import is_name_of
 from portal.admin.problem import Problem
 from runs import requests
 from runs.actors import Actor
@@ -66,10 +67,21 @@ class Draft:
         return requests.is_destructive(self.deployment, self.resolved or self.values)
 
     @property
+    def names_environment(self) -> bool:
+        """Whether the name of the environment is typed and not that of the deployment."""
+        return self.is_quick and not self.is_destructive
+
+    @property
     def word(self) -> str:
         """The name to type as confirmation."""
-        is_short = self.is_quick and not self.is_destructive
-        return self.deployment.environment.slug if is_short else self.deployment.full_name
+        return self.deployment.environment.slug if self.names_environment else str(self.deployment)
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the name was typed; that of the deployment also in full."""
+        if self.names_environment:
+            return self.confirmation == self.word
+        return is_name_of(self.deployment.full_name, self.confirmation)
 
     def with_unused_key(self) -> Draft:
         """Replace the submission key if it has made a request already: every further try would be refused."""

@@ -169,7 +169,7 @@ def handle_confirmation(form: RunFormContext) -> HttpResponse:
 
     if "change" in request.POST:
         return show_again(None)
-    if asks_name(form, draft) and draft.confirmation != draft.word:
+    if asks_name(form, draft) and not draft.is_confirmed:
         mismatch = Problem("confirmation.mismatch", f"The name does not match. Type {draft.word} to confirm.")
         return confirm(form, draft, error=mismatch)
     return submit(form, draft, show_again)
@@ -215,7 +215,7 @@ def page(
         **form.frame,
         **page_context(form),
         **preset_choice.context(form.request, form.deployment, form.preset),
-        "title": f"Run {form.deployment.full_name}",
+        "title": f"Run {form.deployment} in {form.deployment.environment}",
         "rerun_of": form.rerun_of,
         "like": form.like,
         "query": query_of(form.request, form.deployment),

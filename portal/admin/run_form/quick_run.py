@@ -111,7 +111,7 @@ def submit_selected(request: HttpRequest, deployment: Deployment, reason: str) -
             reason=reason,
             ticket=ticket_of(request),
             submission_key=key_of(request, f"submission_key-{deployment.pk}"),
-            confirmation=request.POST.get(f"confirmation-{deployment.full_name}", ""),
+            confirmation=request.POST.get(f"confirmation-{deployment}", ""),
         )
     except Invalid as invalid:
         # The list reports only refusals.

@@ -20,6 +20,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import slugify
 from django.views.decorators.http import require_GET, require_POST, require_safe
 
+from flows.wording import deployment_name
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
@@ -122,7 +123,7 @@ class RunAdmin(RestrictedAdmin):
         return format_html(
             '{}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
             run,
-            run.what,
+            deployment_name(run.what),
             run.environment,
             times.relative_time(run.created_upstream_at),
         )
@@ -133,7 +134,9 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="deployment")
     def deployed(self, run: Run) -> str:
-        return run.deployment_name or run.flow_name or "-"
+        if not run.deployment_name:
+            return run.flow_name or "-"
+        return render_to_string("portal/_name.html", {"full_name": run.deployment_name})
 
     @admin.display(description="environment")
     def where(self, run: Run) -> str:

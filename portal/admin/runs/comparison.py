@@ -13,6 +13,7 @@ from django.http import HttpRequest
 
 from flows import canonical
 from flows.parameters import MASK
+from flows.wording import deployment_name
 from portal.admin.requests import parameter_diff
 from portal.admin.runs.page import pretty
 from portal.ui import times
@@ -140,7 +141,7 @@ def fact_values(run: Run) -> dict[str, Any]:
     return {
         "State": run.state_label,
         "Environment": str(run.environment),
-        "Deployment": run.what,
+        "Deployment": deployment_name(run.what),
         "Version": run.deployment_version,
         # Cut: people only compare it.
         "Definition": spec.definition_fingerprint[:12] if spec else None,

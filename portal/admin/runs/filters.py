@@ -8,6 +8,7 @@ from django.contrib.admin import ModelAdmin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
+from flows.wording import deployment_name
 from portal import inbox
 from portal.auth.request_user import permissions_of
 from portal.lists.filters import (
@@ -43,7 +44,7 @@ class DeploymentFilter(TextFilter):
             permissions_of(request).deployments().order_by("full_name").values_list("full_name", flat=True).distinct()
         )
         # By name, not by key: deployments that were redeployed, or are in several environments, are one choice.
-        return [(name, name) for name in names[:MOST_CHOICES]]
+        return [(name, deployment_name(name)) for name in names[:MOST_CHOICES]]
 
     @classmethod
     def selects(cls, values: list[str]) -> Q:

@@ -19,6 +19,7 @@ from flows import local_time
 from flows import parameters as schemas
 from flows.models import Deployment
 from flows.parameters import Invalid, ParameterForm
+from flows.wording import is_name_of
 from portal.admin.problem import Problem
 from portal.admin.run_form.context import RunFormContext, build_context, page_context
 from portal.admin.run_form.draft import EXPIRED
@@ -151,8 +152,8 @@ def handle_draft(form: RunFormContext, replaces: Schedule | None) -> HttpRespons
     if "change" in request.POST:
         return edit(form, draft)
     confirmation = request.POST.get("confirmation", "").strip()
-    if asks_name(form, draft) and confirmation != form.deployment.full_name:
-        sentence = f"The name does not match. Type {form.deployment.full_name} to confirm."
+    if asks_name(form, draft) and not is_name_of(form.deployment.full_name, confirmation):
+        sentence = f"The name does not match. Type {form.deployment} to confirm."
         return review(form, draft, Problem("confirmation.mismatch", sentence))
     try:
         schedule = draft.submit(by=by, confirmation=confirmation)
@@ -190,7 +191,7 @@ def review(form: RunFormContext, draft: ScheduleDraft, error: Problem | None = N
     context = {
         **form.frame,
         **page_context(form),
-        "title": f"Review schedule of {form.deployment.full_name}",
+        "title": f"Review schedule of {form.deployment} in {form.deployment.environment}",
         "options": options,
         "replaces": draft.replaces,
         "rule": schedule_labels.rule_text(options["rule_type"], options["rule"], options["time_zone"]),
@@ -223,7 +224,7 @@ def page(
     context = {
         **form.frame,
         **page_context(form),
-        "title": f"Schedule {form.deployment.full_name}",
+        "title": f"Schedule {form.deployment} in {form.deployment.environment}",
         "replaces": replaces,
         "options": options,
         "parameters": parameters,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from flows.wording import deployment_name, is_name_of
 from portal.ui.text import name_and_flow, unwrap
 
 
@@ -17,3 +18,13 @@ def test_a_name_is_shown_once_where_the_flow_has_the_same() -> None:
     assert name_and_flow("export/export") == ("export", "")
     assert name_and_flow("export/nightly") == ("nightly", "export")
     assert name_and_flow("export") == ("export", "")
+    assert [deployment_name(name) for name in ("export/export", "export/nightly", "")] == [
+        "export",
+        "export/nightly",
+        "",
+    ]
+
+
+def test_a_name_is_confirmed_as_it_is_read_or_in_full() -> None:
+    assert all(is_name_of("export/export", typed) for typed in ("export", "export/export", " export "))
+    assert not any(is_name_of("export/nightly", typed) for typed in ("export", "nightly", "", "export/"))

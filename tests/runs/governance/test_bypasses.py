@@ -57,9 +57,9 @@ def test_schedules_and_automations_of_a_protected_environment_are_found(
     assert read(prod) == 4
     assert there(prod) == {
         ("schedule", "monthly/monthly", "cron 0 6 * * * (UTC)"),
-        ("automation", "on failure", "runs monthly/monthly"),
+        ("automation", "on failure", "runs monthly"),
         ("automation", "on failure", "runs any deployment that its event names"),
-        ("automation", "morning", "resumes the schedules of monthly/monthly"),
+        ("automation", "morning", "resumes the schedules of monthly"),
     }
 
 
@@ -81,7 +81,7 @@ def test_only_what_is_new_is_reported_also_where_as_many_have_gone(
     consumers.deliver()
     notices = Notification.objects.filter(subject__contains="bypasses")
     assert {each.person.username for each in notices} == {"administrator", "auditor"}
-    assert "first (runs monthly/monthly)" in notices.order_by("-pk")[0].text
+    assert "first (runs monthly)" in notices.order_by("-pk")[0].text
 
 
 def test_an_environment_that_is_not_protected_has_none(

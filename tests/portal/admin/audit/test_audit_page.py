@@ -119,7 +119,7 @@ def test_a_row_says_who_did_what_to_what_and_why(
     for words in (
         "requester",
         VERBS["request.submit"],
-        "monthly/monthly",
+        "for monthly in dev",
         "dev",
         "month end",
         "done",

@@ -16,8 +16,8 @@ from portal.ui import rule_labels
 from runs import changes
 from runs.models import AuditEntry, ChangeRequest, Policy
 from tests.cast import by
-from tests.portal.hostile_text import Page
 from tests.portal.page_elements import attributes, form_errors, refusal_codes
+from tests.portal.page_text import Page
 
 pytestmark = pytest.mark.django_db
 

@@ -12,8 +12,8 @@ from django.urls import reverse
 from flows.models import Deployment, Environment
 from runs.models import Delivery, Notification
 from runs.models.notification import DEFAULTS
-from tests.portal.hostile_text import Page
 from tests.portal.page_elements import refusal_codes
+from tests.portal.page_text import Page
 
 pytestmark = pytest.mark.django_db
 

@@ -16,9 +16,10 @@ from runs import changes, requests
 from runs.governance import service_accounts, tokens
 from runs.models import AuditEntry, ChangeRequest, Grant, ServiceAccount, TokenScope
 from tests.cast import by, person
-from tests.portal.hostile_text import Page, bad
+from tests.portal.hostile_text import bad
 from tests.portal.made_tokens import new_token, robot_of
 from tests.portal.page_elements import attributes, form_errors, message_codes
+from tests.portal.page_text import Page
 from tests.portal.query_counts import count
 
 pytestmark = pytest.mark.django_db

@@ -19,9 +19,10 @@ from portal.models import BrowserSession
 from runs.governance import token_limits, tokens
 from runs.models import AuditEntry, Grant, Policy, RowVersion, ServiceAccount, Token, TokenScope
 from tests.cast import person
-from tests.portal.hostile_text import Page, bad
+from tests.portal.hostile_text import bad
 from tests.portal.made_tokens import new_token, robot_of, sent, texts
 from tests.portal.page_elements import attributes, error_codes, form_errors
+from tests.portal.page_text import Page
 
 pytestmark = pytest.mark.django_db
 

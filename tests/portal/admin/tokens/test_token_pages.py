@@ -20,9 +20,10 @@ from runs.access.decisions import Permissions
 from runs.governance import token_limits, tokens
 from runs.models import AuditEntry, Grant, ServiceAccount, Token, TokenScope
 from tests.cast import by, person
-from tests.portal.hostile_text import Page, bad
+from tests.portal.hostile_text import bad
 from tests.portal.made_tokens import new_token, robot_of, texts
 from tests.portal.page_elements import attributes, has_button, refusal_codes
+from tests.portal.page_text import Page
 from tests.portal.query_counts import count
 
 pytestmark = pytest.mark.django_db
