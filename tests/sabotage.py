@@ -1794,6 +1794,23 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
+        "a request that gets a run is not updated with it",
+        ("tests/portal/live/test_rows.py::test_a_request_is_sent_when_it_or_its_run_changes",),
+        "portal/live/row_feed.py",
+        "            self.showing = {run: rows for run, rows in self.showing.items() if rows}\n",
+        "",
+    ),
+    Sabotage(
+        "a row for all readers has the button of one",
+        (
+            "tests/portal/live/test_rows.py"
+            "::test_a_deployment_is_sent_with_its_last_run_and_without_what_depends_on_the_reader",
+        ),
+        "portal/admin/deployments/list.py",
+        "    deployment.may_run = None\n",
+        "    deployment.may_run = True\n",
+    ),
+    Sabotage(
         "permissions of open pages outlive a change of grants",
         ("tests/portal/live/test_rows.py::test_permissions_are_read_once_and_again_after_a_change",),
         "portal/live/broadcast.py",
@@ -2350,6 +2367,13 @@ SABOTAGES = (
         file="runs/dispatch/launch.py",
         old="        requests.require_still_offered(deployment, values)\n",
         new="        pass\n",
+    ),
+    Sabotage(
+        "any typed name confirms a run",
+        ("tests/portal/ui/test_text.py::test_a_name_is_confirmed_as_it_is_read_or_in_full",),
+        "flows/wording.py",
+        "    return typed.strip() in (full_name, deployment_name(full_name))\n",
+        "    return bool(typed.strip())\n",
     ),
     Sabotage(
         "a run that deletes starts without its name typed",

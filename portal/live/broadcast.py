@@ -14,7 +14,7 @@ import psycopg
 from django.db import connection
 
 from portal.live.rights import Rights
-from portal.live.row_feed import RowFeed
+from portal.live.row_feed import feeds
 from runs.change_feed import CHANNEL
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class Broadcaster:
 
     def __init__(self) -> None:
         self.rights = Rights()
-        self.rows = RowFeed()
+        self.rows = feeds()
         # Weak references: if a client disconnects before its stream starts, nothing calls `unsubscribe`.
         self.subscribers: WeakSet[Subscriber] = WeakSet()
         self._listener: asyncio.Task[None] | None = None
@@ -100,16 +100,22 @@ class Broadcaster:
             self._listener = None
             # Nothing tells of changes meanwhile.
             self.rights.forget()
-            self.rows.forget_all()
+            self.forget_rows()
+
+    def forget_rows(self) -> None:
+        for feed in self.rows.values():
+            feed.forget_all()
 
     def deliver(self, changes: Changes) -> None:
         # Before anybody is told: what they then read is what changed.
         if changes.is_anything or changes.of("rights"):
             self.rights.forget()
         if changes.is_anything:
-            self.rows.forget_all()
+            self.forget_rows()
         else:
-            self.rows.forget(changes.of("run"))
+            for feed in self.rows.values():
+                feed.forget_own(changes.of(feed.of.subject))
+                feed.forget_runs(changes.of("run"))
         # A copy: garbage collection may remove subscribers during the loop.
         for subscriber in list(self.subscribers):
             subscriber.put(changes)

@@ -17,8 +17,8 @@ from django.http import QueryDict
 
 from portal.lists.live_filters import condition_of
 from portal.lists.rendered_rows import rendered
+from portal.live.list_rows import LISTS, ListRows
 from runs.access.decisions import Target
-from runs.models import Run
 
 # Rows and filters that are kept at a time; above, all are read again.
 MOST_ROWS = 2000
@@ -35,13 +35,25 @@ class Row:
 
 
 class RowFeed:
-    """Runs by key. One per event loop, as the broadcaster, which tells it what changed."""
+    """The rows of one list by key. One per event loop, as the broadcaster, which tells it what changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: ListRows) -> None:
+        self.of = of
         self.rows: dict[int, Row | None] = {}
         self.matching: dict[str, dict[int, bool]] = {}
+        # Run -> the rows that show it, which never change.
+        self.showing: dict[int, tuple[int, ...]] = {}
         self.forgotten: set[int] = set()
+        # Counts the changes of own rows, for what was asked before one and is answered after it.
+        self.version = 0
         self.reading = asyncio.Lock()
+
+    def forget_own(self, pks: Collection[int]) -> None:
+        """Forget rows that changed, and which runs are shown by none: these may be by now."""
+        if pks:
+            self.version += 1
+            self.showing = {run: rows for run, rows in self.showing.items() if rows}
+            self.forget(pks)
 
     def forget(self, pks: Iterable[int]) -> None:
         for pk in pks:
@@ -53,6 +65,28 @@ class RowFeed:
     def forget_all(self) -> None:
         self.forget(list(self.rows))
         self.matching.clear()
+        self.showing.clear()
+
+    def forget_runs(self, runs: Iterable[int]) -> None:
+        """Forget the rows that show these runs; those of a run that is not known are asked for by `keys`."""
+        for run in runs:
+            self.forget(self.showing.get(run, ()))
+
+    async def keys(self, own: Collection[int], runs: Collection[int]) -> set[int]:
+        """Return the keys of the changed rows: those that are named, and those that show one of the runs."""
+        async with self.reading:
+            unknown = [run for run in runs if run not in self.showing] if self.of.showing else []
+            if unknown:
+                if len(self.showing) > MOST_ROWS:
+                    self.showing.clear()
+                version = self.version
+                found = await rows_showing(self.of, unknown)
+                if version == self.version:
+                    self.showing |= dict.fromkeys(unknown, ())
+                self.showing |= found
+                # They are kept as they were before the change.
+                self.forget_runs(unknown)
+        return {*own, *(pk for run in runs for pk in self.showing.get(run, ()))}
 
     async def read(self, pks: Collection[int], query: str) -> list[tuple[Row, bool]]:
         """Return the rows that exist, each with whether it matches the filters of a query string."""
@@ -65,7 +99,7 @@ class RowFeed:
             unread = [pk for pk in pks if pk not in self.rows]
             unmatched = [pk for pk in pks if query and pk not in known]
             if unread or unmatched:
-                rows, matches = await load(unread, unmatched, query)
+                rows, matches = await load(self.of, unread, unmatched, query)
                 self.rows |= dict.fromkeys(unread) | rows
                 known |= {pk: pk in matches for pk in unmatched}
             found = [(row, not query or known[pk]) for pk in pks if (row := self.rows[pk])]
@@ -76,18 +110,24 @@ class RowFeed:
             return found
 
 
+def feeds() -> dict[str, RowFeed]:
+    return {name: RowFeed(of) for name, of in LISTS.items()}
+
+
 @sync_to_async
-def load(unread: Collection[int], unmatched: Collection[int], query: str) -> tuple[dict[int, Row], set[int]]:
+def load(
+    of: ListRows, unread: Collection[int], unmatched: Collection[int], query: str
+) -> tuple[dict[int, Row], set[int]]:
     """Return the rows by key, and the keys of those that match the filters."""
     try:
-        model_admin = admin.site.get_model_admin(Run)
-        runs = list(Run.objects.filter(pk__in=unread).select_related(*RELATED)) if unread else []
-        html = rendered(model_admin, runs)
-        rows = {run.pk: Row(run.pk, Target.of_run(run), html[run.pk]) for run in runs}
+        model_admin = admin.site.get_model_admin(of.model)
+        found = of.read(unread) if unread else []
+        html = rendered(model_admin, found)
+        rows = {row.pk: Row(row.pk, of.target(row), html[row.pk]) for row in found}
         matches: set[int] = set()
         if unmatched:
             chosen = condition_of(model_admin, QueryDict(query))
-            matches = set(Run.objects.filter(chosen, pk__in=unmatched).values_list("pk", flat=True))
+            matches = set(of.model._default_manager.filter(chosen, pk__in=unmatched).values_list("pk", flat=True))
         return rows, matches
     finally:
         # The stream lasts for hours and must not hold one of the pool's few connections.
@@ -95,5 +135,11 @@ def load(unread: Collection[int], unmatched: Collection[int], query: str) -> tup
             connection.close()
 
 
-# What a row shows of other tables.
-RELATED = ("environment", "deployment", "access_deployment__environment", "parent", "run_request__change")
+@sync_to_async
+def rows_showing(of: ListRows, runs: Collection[int]) -> dict[int, tuple[int, ...]]:
+    """Return run -> the keys of the rows that show it."""
+    try:
+        return of.showing(runs) if of.showing else {}
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()

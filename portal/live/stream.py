@@ -26,6 +26,7 @@ from django.views.decorators.http import require_GET
 
 from portal.lists.filters import Personal
 from portal.lists.live_filters import condition_of
+from portal.live import list_rows
 from portal.live.broadcast import Broadcaster, Changes, Subscriber, broadcaster
 from portal.live.rights import Rights
 from runs.access.decisions import Permissions
@@ -40,8 +41,7 @@ RECHECK_SECONDS = 60.0
 PACE_SECONDS = 0.5
 PACE_OF_LISTS_SECONDS = 2.0
 MAX_ROWS = 50
-# The list whose rows are sent; more changes at a time, and its pages request themselves again.
-WITH_ROWS = "runs"
+# Of a list whose rows are sent; more changes at a time, and its pages request themselves again.
 MAX_ROWS_SENT = 100
 LONGEST_FILTERS = 2000
 # Open streams per web process.
@@ -52,7 +52,7 @@ MAX_CLIENTS_PER_USER = 10
 SUBJECTS: dict[str, type[Model]] = {"run": Run, "request": RunRequest}
 # Lookup prefix of the deployment whose grants decide about a row.
 DEPLOYMENT_OF = {"run": "access_deployment__", "request": "deployment__"}
-LISTS = {"runs": "run", "requests": "request"}
+LISTS = {"runs": "run", "requests": "request", "deployments": "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +94,11 @@ class Topics:
 
 def require_rows(rows: Mapping[str, Collection[int]], lists: Collection[str], shows: str) -> None:
     """Raise `Http404` unless the rows of this list can be sent for these filters."""
-    if rows or set(lists) != {WITH_ROWS} or len(shows) > LONGEST_FILTERS:
+    of = list_rows.LISTS.get(next(iter(lists), "")) if len(lists) == 1 else None
+    if rows or of is None or len(shows) > LONGEST_FILTERS or (shows and not of.has_filters):
         raise Http404
     try:
-        condition_of(admin.site.get_model_admin(Run), QueryDict(shows))
+        condition_of(admin.site.get_model_admin(of.model), QueryDict(shows))
     except (Personal, Refused) as error:
         raise Http404 from error
 
@@ -154,7 +155,7 @@ async def events(
                 await visible_changes(session, topics, Changes())
                 checked_at = time.monotonic()
             if may_send_rows(topics, changes):
-                if data := await changed_rows(channel, int(subscriber.owner), str(topics.shows), changes.of("run")):
+                if data := await changed_rows(channel, int(subscriber.owner), topics, changes):
                     yield f"event: rows\ndata: {data}\n\n"
                     sent_at = time.monotonic()
                     await asyncio.sleep(PACE_SECONDS)
@@ -179,19 +180,28 @@ async def events(
 
 def may_send_rows(topics: Topics, changes: Changes) -> bool:
     """Whether the page can be told by rows; else it is told to request itself again."""
-    is_certain = not changes.is_anything and not changes.of("rights")
-    return topics.shows is not None and is_certain and 0 < len(changes.of("run")) <= MAX_ROWS_SENT
+    if topics.shows is None or changes.is_anything or changes.of("rights"):
+        return False
+    return 0 < sum(map(len, own_and_runs(topics, changes))) <= MAX_ROWS_SENT
 
 
-async def changed_rows(channel: Broadcaster, reader: int, query: str, pks: Collection[int]) -> str:
+def own_and_runs(topics: Topics, changes: Changes) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the changed rows of the list that the page shows, and the changed runs that its rows may show."""
+    of = list_rows.LISTS[next(iter(topics.lists))]
+    return changes.of(of.subject), changes.of("run") if of.showing else frozenset()
+
+
+async def changed_rows(channel: Broadcaster, reader: int, topics: Topics, changes: Changes) -> str:
     """Return the changed rows that a reader sees as the data of an event, "" if there are none.
 
     Of rows that no longer match the filters only the keys are sent; of those that the reader does not see nothing is.
     """
+    feed = channel.rows[next(iter(topics.lists))]
+    pks = await feed.keys(*own_and_runs(topics, changes))
     permissions = channel.rights.known(reader) or await read_rights(channel.rights, reader)
     visible = [
         (row, matches)
-        for row, matches in await channel.rows.read(sorted(pks), query)
+        for row, matches in await feed.read(sorted(pks), str(topics.shows))
         if permissions.decide(Verb.SEE, row.target)
     ]
     rows = [{"key": row.pk, "html": row.html} for row, matches in visible if matches]

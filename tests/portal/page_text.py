@@ -45,22 +45,28 @@ class VisibleText(HTMLParser):
     """
 
     HIDDEN = frozenset({"script", "style", "datalist", "textarea", "template"})
+    # The table of what was stored before and after.
+    EVIDENCE = "portal-changes"
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)
         self.text = ""
         self._hidden = 0
+        self._is_evidence = False
         self.feed(text)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self._hidden += tag in self.HIDDEN
+        # Tables are not nested.
+        self._is_evidence |= tag == "table" and self.EVIDENCE in (dict(attrs).get("class") or "").split()
 
     def handle_endtag(self, tag: str) -> None:
         self._hidden -= tag in self.HIDDEN
+        self._is_evidence &= tag != "table"
 
     def handle_data(self, data: str) -> None:
-        if not self._hidden:
+        if not self._hidden and not self._is_evidence:
             self.text += data
 
 

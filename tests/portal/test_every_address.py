@@ -71,19 +71,22 @@ def test_a_text_is_shown_as_a_text_on_every_page(
 
 
 def test_a_name_that_flow_and_deployment_share_stands_once(
-    dev: Environment, fake: FakePrefect, admin_user: User, login: Login, subtests: pytest.Subtests
+    dev: Environment, fake: FakePrefect, admin_user: User, login: Login
 ) -> None:
     name = bad("deployment")
     made = world(dev, fake, admin_user, flow=name)
     assert made.deployment.full_name == f"{name}/{name}"
-    client, shown = login(admin_user), ""
+    client, shown, twice = login(admin_user), "", {}
     for address in everywhere(made.rows):
-        with subtests.test(address=address), transaction.atomic():
+        with transaction.atomic():
             answer = client.get(address, follow=True)
-            if HTML in answer.headers.get("Content-Type", ""):
-                page = VisibleText(answer.content.decode())
-                assert f"{name}/{name}" not in page.text
-                shown += page.text
+        if HTML in answer.headers.get("Content-Type", ""):
+            text = VisibleText(answer.content.decode()).text
+            shown += text
+            at = text.find(f"{name}/{name}")
+            if at >= 0:
+                twice[address] = " ".join(text[max(at - 60, 0) : at + 200].split())
+    assert twice == {}
     assert shown.count(name) > 50
 
 

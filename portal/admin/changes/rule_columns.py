@@ -14,6 +14,7 @@ from django.utils import timezone
 from django.utils.formats import date_format
 
 from flows.models import Environment
+from flows.wording import deployment_name
 from runs.governance import rule_changes
 from runs.models import RuleChange, Verb
 
@@ -111,6 +112,8 @@ def display(column: str, value: Any) -> str:
     if column in KEYS:
         model, _ = KEYS[column]
         return str(model._default_manager.filter(pk=value).first() or value)
+    if column == "full_name":
+        return deployment_name(value)
     if column == "verbs":
         return ", ".join(str(Verb(verb).label) for verb in value)
     if column in ("valid_from", "valid_until"):

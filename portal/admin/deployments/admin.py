@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -26,7 +26,7 @@ from portal.admin.backfill import page as backfill_page
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PoolFilter, SchedulesFilter, TagFilter
-from portal.admin.deployments.list import DeploymentList
+from portal.admin.deployments.list import DeploymentList, rows_for_all
 from portal.admin.drift import page as drift_page
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.limit_form import change_limits
@@ -71,6 +71,9 @@ class DeploymentAdmin(RestrictedAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[DeploymentList]:
         return DeploymentList
+
+    def live_rows(self, pks: Collection[int]) -> Sequence[Deployment]:
+        return rows_for_all(pks)
 
     @admin.display(description="deployment", ordering="full_name")
     def titled(self, deployment: Deployment) -> SafeString:

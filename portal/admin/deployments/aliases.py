@@ -42,7 +42,7 @@ class AliasForm(forms.ModelForm):  # type: ignore[type-arg]  # Django's class ta
 @admin.register(Alias)
 class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
     form = AliasForm
-    list_display = ["name", "where", "full_name", "points_to"]
+    list_display = ["name", "where", "stands_for", "points_to"]
     list_select_related = ["environment"]
     search_fields = ["name", "full_name"]
     change_form_outer_before_template = "portal/alias/_target.html"
@@ -90,6 +90,10 @@ class AliasAdmin(ServiceModelAdmin, RestrictedAdmin):
     @admin.display(description="environment", ordering="environment")
     def where(self, alias: Alias) -> SafeString:
         return render_to_string("portal/_environment.html", {"environment": alias.environment})
+
+    @admin.display(description="deployment", ordering="full_name")
+    def stands_for(self, alias: Alias) -> SafeString:
+        return render_to_string("portal/_name.html", {"full_name": alias.full_name})
 
     @admin.display(description="points to")
     def points_to(self, alias: Any) -> SafeString:

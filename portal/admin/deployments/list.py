@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce, JSONObject
 from django.http import HttpRequest
+from django.urls import reverse
 
 from flows.models import Alias, Deployment, Environment, WorkPool
 from flows.wording import how_to_deploy, plural
@@ -16,7 +19,10 @@ from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
 from portal.lists.change_list import RestrictedList
 from portal.ui import freshness
+from runs.access.decisions import Permissions, Target
+from runs.governance import requirements
 from runs.models import Run
+from runs.shared_reads import shared_reads
 
 # Columns that can be large and that no row shows.
 DEFERRED = ("parameter_schema", "parameter_defaults", "job_variables", "definition", "description")
@@ -104,6 +110,27 @@ def last_of(runs: QuerySet[Run]) -> Subquery:
     )
 
 
+def describe(deployment: Any) -> Any:
+    """Set what a row shows, except for what depends on its reader."""
+    deployment.may_run = None
+    deployment.last_run = LastRun.of(deployment.last)
+    deployment.workforce = Workforce.of(deployment.work_pool_name, deployment.pool)
+    return deployment
+
+
+def describe_for(permissions: Permissions, row: Any) -> None:
+    """Set what a row offers to its reader: to run it, to request a run, or why they can do neither."""
+    row.may_run = bool(is_runnable(row) and permissions.start(row))
+    row.needs_approval = bool(requirements.requirements_for(Target.of(row)).stages)
+    if is_runnable(row) and not row.may_run:
+        row.why_link = f"{reverse('admin:runs_grant_why')}?deployment={row.pk}"
+
+
+def rows_for_all(pks: Collection[int]) -> list[Any]:
+    """Return rows for all who see them: whether the reader can run one is left to their page."""
+    return list(map(describe, with_surroundings(Deployment.objects.filter(pk__in=pks))))
+
+
 @dataclass(frozen=True, slots=True)
 class Empty:
     """Why the list is empty, and what to do about it."""
@@ -116,20 +143,27 @@ class Empty:
 class DeploymentList(RestrictedList):
     """Adds to each row whether the user can run it, from the grants that were read for the page."""
 
+    # Its rows also have what sends no events, such as workers: the page requests itself again as often as others.
+    are_rows_partial = True
+
     def get_queryset(self, request: HttpRequest, exclude_parameters: Any = None) -> QuerySet[Deployment]:
         return with_surroundings(super().get_queryset(request, exclude_parameters))
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        permissions = permissions_of(request)
-        self.result_list: list[Any] = list(self.result_list)
-        for row in self.result_list:
-            row.may_run = bool(is_runnable(row) and permissions.start(row))
-            row.last_run = LastRun.of(row.last)
-            row.workforce = Workforce.of(row.work_pool_name, row.pool)
+        self.result_list: list[Any] = list(map(describe, self.result_list))
+        with shared_reads():
+            requirements.read_policies({row.environment for row in self.result_list})
+            for row in self.result_list:
+                describe_for(permissions_of(request), row)
         self.freshness = freshness.freshness_of_all(request, "deployments")
         if not self.result_list:
             self.empty = self.why_nothing(request)
+
+    @property
+    def live_rows(self) -> str:
+        """What the stream of changes is asked for: rows of this page whose last run changed."""
+        return urlencode({"list": "deployments", "shows": ""})
 
     def why_nothing(self, request: HttpRequest) -> Empty | None:
         """Return why there are no deployments; None if there are some, and a search or filter hides them."""

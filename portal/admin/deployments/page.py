@@ -25,8 +25,9 @@ from portal.ui import freshness, tables, times
 from portal.ui.text import json_text, unwrap
 from runs import levels, statistics
 from runs.access import who_can
-from runs.access.decisions import Permissions
+from runs.access.decisions import Permissions, Target
 from runs.automation import schedule_listings
+from runs.governance.requirements import requirements_for
 from runs.models import Run, RunCount, Schedule, Verb
 from runs.requests import presets
 
@@ -154,6 +155,7 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
     values = quick_run.quick_values(deployment) if may_run else None
     return {
         "may_run": may_run,
+        "needs_approval": bool(may_run and requirements_for(Target.of(deployment)).stages),
         "may_backfill": is_runnable(deployment) and can_backfill(permissions, deployment),
         "may_schedule": is_runnable(deployment) and can_schedule(permissions, deployment),
         "may_run_quickly": quick_run.can_run_quickly(permissions, deployment, values),

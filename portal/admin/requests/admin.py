@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -107,6 +107,7 @@ class RunRequestAdmin(RestrictedAdmin):
         "run id": lambda row: row.flow_run_id,
     }
     actions = ["approve_selected", "reject_selected", "withdraw_selected"]
+    live_list = "requests"
 
     # The list
 
@@ -160,7 +161,15 @@ class RunRequestAdmin(RestrictedAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[RunRequest], search_term: str
     ) -> tuple[QuerySet[RunRequest], bool]:
-        return queryset.filter(list_filters.search_requests(search_term)), False
+        return queryset.filter(self.search_condition(search_term)), False
+
+    def search_condition(self, text: str) -> Q:
+        return list_filters.search_requests(text)
+
+    def live_rows(self, pks: Collection[int]) -> Sequence[RunRequest]:
+        related = ("change", "spec", "environment", "deployment__environment", "run")
+        unused = ("deployment__parameter_schema", "deployment__parameter_defaults", "deployment__definition")
+        return list(RunRequest.objects.filter(pk__in=pks).select_related(*related).defer(*unused))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}

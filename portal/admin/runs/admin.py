@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -173,6 +173,10 @@ class RunAdmin(RestrictedAdmin):
 
     def search_condition(self, text: str) -> Q:
         return list_filters.search_runs(text)
+
+    def live_rows(self, pks: Collection[int]) -> Sequence[Run]:
+        related = ("environment", "deployment", "access_deployment__environment", "parent", "run_request__change")
+        return list(Run.objects.filter(pk__in=pks).select_related(*related))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}

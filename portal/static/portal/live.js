@@ -17,6 +17,7 @@
  *   data-key="…" or an id      identifies a row, so that it stays the same element when others are added or removed. The rows of a
  *                              change list are known by their check box.
  *   data-live-keep             this element and its content are never changed (another script manages them).
+ *   data-live-own              in a row that is sent to all readers: what depends on the reader, which stays as the page has it.
  *   a form in use              keeps its whole region from being updated: while the focus is in it, a field was changed,
  *                              or the <details> around it is open.
  *   check boxes, focus, scroll positions and open <details> stay as they are.
@@ -105,7 +106,7 @@
             return;
         }
         const seconds = Number(mark.dataset.livePoll) || 10;
-        const slowest = document.querySelector("[data-live-rows]") ? SLOWEST_WITH_ROWS : SLOWEST_WITH_STREAM;
+        const slowest = document.querySelector("[data-live-rows]:not([data-live-partial])") ? SLOWEST_WITH_ROWS : SLOWEST_WITH_STREAM;
         timer = setTimeout(refresh, isStreaming ? Math.max(slowest, seconds * 1000) : seconds * 1000);
     }
 
@@ -216,7 +217,7 @@
     }
 
     function become(old, wanted) {
-        if (old.isEqualNode(wanted) || old.dataset?.liveKeep !== undefined) {
+        if (old.isEqualNode(wanted) || old.dataset?.liveKeep !== undefined || wanted.dataset?.liveOwn !== undefined) {
             return;
         }
         if (old.nodeType !== Node.ELEMENT_NODE) {

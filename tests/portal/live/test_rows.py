@@ -1,4 +1,4 @@
-"""Rows of the list of runs, sent as they change: to whom, with which filters, and rendered how often."""
+"""Rows of lists, sent as they change: to whom, with which filters, and rendered how often."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.test import Client
+from django.urls import reverse
 
 from flows.models import Deployment, Environment
 from portal.live import stream as live_stream
 from portal.live.broadcast import connection_options
+from runs import requests, tasks
 from runs.actors import Actor
 from runs.change_feed import CHANNEL
 from runs.governance import grants
-from runs.models import Grant, Run
+from runs.models import Grant, Run, RunRequest
+from tests.cast import by
 from tests.portal.live.streams import by_itself, channel, next_event, nothing, opened, publish, status
 from tests.portal.many_rows import many_runs
 
@@ -31,8 +34,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_stream, "PACE_OF_LISTS_SECONDS", 0.0)
 
 
-def shows(query: str = "") -> str:
-    return urlencode({"list": "runs", "shows": query})
+def shows(query: str = "", name: str = "runs") -> str:
+    return urlencode({"list": name, "shows": query})
 
 
 def see(person: User, environment: Environment) -> Grant:
@@ -106,9 +109,9 @@ def test_a_row_is_rendered_once_for_all_readers(viewer: User, requester: User, d
             await next_event(other)
             publish(run=run.pk)
             await next_event(stream)
-            kept = channel().rows.rows[run.pk]
+            kept = channel().rows["runs"].rows[run.pk]
             await next_event(other)
-            assert channel().rows.rows[run.pk] is kept
+            assert channel().rows["runs"].rows[run.pk] is kept
 
     by_itself(story)()
 
@@ -175,7 +178,10 @@ def test_many_changes_at_once_are_one_word(
         shows("parameters__startswith=x"),
         shows("q=" + "x " * 50),
         shows("q=" + "x" * 3000),
-        urlencode({"list": "requests", "shows": ""}),
+        urlencode({"list": "requests", "shows": "whose=mine"}),
+        urlencode({"list": "deployments", "shows": "tag=crm"}),
+        urlencode({"list": "failures", "shows": ""}),
+        urlencode({"list": ["runs", "requests"], "shows": ""}, doseq=True),
         urlencode({"shows": ""}),
         urlencode({"list": "runs", "shows": "", "run": 1}),
     ],
@@ -187,6 +193,70 @@ def test_rows_are_sent_for_known_filters_only(viewer: User, deployment: Deployme
         assert await status(viewer, query) == 404
 
     by_itself(story)()
+
+
+def test_a_request_is_sent_when_it_or_its_run_changes(
+    viewer: User, requester: User, deployment: Deployment, login: Login
+) -> None:
+    run_request = requests.submit(deployment, {"month": "2026-01"}, by=by(requester))
+    run, other = many_runs(deployment, 2, state_type="RUNNING")
+    tasks.launch(run_request.pk)
+
+    async def story() -> None:
+        async with opened(viewer, shows(name="requests")) as stream:
+            await next_event(stream)
+            # 1. A run is no request's, and becomes one's.
+            publish(run=run.pk)
+            publish(run=other.pk)
+            publish(request=run_request.pk)
+            assert ">Launched<" in (await next_event(stream))[1]["rows"][0]["html"]
+            await sync_to_async(RunRequest.objects.filter(pk=run_request.pk).update)(run=run)
+            publish(request=run_request.pk)
+            assert ">Running<" in (await next_event(stream))[1]["rows"][0]["html"]
+            # 2. From then on it changes with its run.
+            await sync_to_async(Run.objects.filter(pk=run.pk).update)(state_type="CANCELLING")
+            publish(run=run.pk)
+            name, data = await next_event(stream)
+            assert (name, [row["key"] for row in data["rows"]]) == ("rows", [run_request.pk])
+            assert ">Cancelling<" in data["rows"][0]["html"]
+            publish(run=other.pk)
+            assert await nothing(stream)
+
+    by_itself(story)()
+    page = login(viewer).get("/admin/runs/runrequest/").content.decode()
+    assert 'data-live-rows="list=requests&amp;shows="' in page
+    assert "data-live-rows" not in login(requester).get("/admin/runs/runrequest/?whose=mine").content.decode()
+
+
+def test_a_deployment_is_sent_with_its_last_run_and_without_what_depends_on_the_reader(
+    viewer: User, stranger: User, requester: User, deployment: Deployment, prod_deployment: Deployment, login: Login
+) -> None:
+    (run,), (hidden,) = many_runs(deployment, 1, state_type="RUNNING"), many_runs(prod_deployment, 1)
+    see(stranger, prod_deployment.environment)
+    run_form = reverse("admin:flows_deployment_run", args=[deployment.pk])
+
+    async def story() -> None:
+        async with opened(requester, shows(name="deployments")) as stream:
+            await next_event(stream)
+            publish(run=run.pk)
+            ((row,), gone) = (await next_event(stream))[1].values()
+            assert (row["key"], gone) == (deployment.pk, [])
+            assert ">Running<" in row["html"]
+            assert "data-live-own" in row["html"]
+            assert run_form not in row["html"]
+            await sync_to_async(Run.objects.filter(pk=run.pk).update)(state_type="COMPLETED")
+            publish(run=run.pk)
+            assert ">Completed<" in (await next_event(stream))[1]["rows"][0]["html"]
+        async with opened(viewer, shows(name="deployments")) as stream:
+            await next_event(stream)
+            publish(run=hidden.pk)
+            assert await nothing(stream)
+
+    by_itself(story)()
+    page = login(requester).get("/admin/flows/deployment/").content.decode()
+    assert 'data-live-rows="list=deployments&amp;shows=" data-live-partial' in page
+    assert run_form in page
+    assert "data-live-own" not in page
 
 
 @pytest.mark.parametrize("query", ["o=8", "parameter=month=2026-01"])
