@@ -26,7 +26,7 @@ from portal.admin.backfill import page as backfill_page
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
 from portal.admin.deployments.filters import DeletedFilter, PoolFilter, SchedulesFilter, TagFilter
-from portal.admin.deployments.list import DeploymentList, rows_for_all
+from portal.admin.deployments.list import DeploymentList, alias_of_row, rows_for_all
 from portal.admin.drift import page as drift_page
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.limit_form import change_limits
@@ -191,7 +191,9 @@ class DeploymentAdmin(RestrictedAdmin):
     # The page
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
-        return with_namesakes(super().get_queryset(request).select_related("environment__server__health"))
+        return with_namesakes(super().get_queryset(request).select_related("environment__server__health")).annotate(
+            alias=alias_of_row()
+        )
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None

@@ -74,7 +74,6 @@ class Workforce:
 
 def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]:
     """Annotate each deployment with its alias, work pool and last run."""
-    aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
     pools = WorkPool.current.filter(environment=OuterRef("environment"), name=OuterRef("work_pool_name"))
     # A subquery returns a single column, so each returns one JSON object.
     own = Run.objects.filter(deployment=OuterRef("pk"))
@@ -86,11 +85,16 @@ def with_surroundings(deployments: QuerySet[Deployment]) -> QuerySet[Deployment]
         deployments.select_related("environment__server__health")
         .defer(*DEFERRED)
         .annotate(
-            alias=Subquery(aliases.order_by("name").values("name")[:1]),
+            alias=alias_of_row(),
             pool=Subquery(pools.values(found=JSONObject(workers="workers", is_paused="is_paused", type="type"))),
             last=Coalesce(last_of(own), last_of(earlier)),
         )
     )
+
+
+def alias_of_row() -> Subquery:
+    aliases = Alias.objects.filter(environment=OuterRef("environment"), full_name=OuterRef("full_name"))
+    return Subquery(aliases.order_by("name").values("name")[:1])
 
 
 def last_of(runs: QuerySet[Run]) -> Subquery:

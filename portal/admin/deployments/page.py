@@ -11,7 +11,7 @@ from django.db.models import F, Min, QuerySet
 from django.http import HttpRequest
 
 from flows import deployments
-from flows.models import Alias, Deployment, WorkPool
+from flows.models import Deployment, WorkPool
 from flows.parameters.description import Described, describe
 from portal.admin import limit_form
 from portal.admin.backfill.page import can_backfill
@@ -114,7 +114,6 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "deployment": deployment,
         "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,
         "description": unwrap(deployment.description),
-        "alias": Alias.objects.filter(environment=deployment.environment_id, full_name=deployment.full_name).first(),
         "freshness": freshness.freshness_of([deployment.environment], "deployments"),
         "pool": pool,
         "status": deployment.status.replace("_", " ").capitalize(),
