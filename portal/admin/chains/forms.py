@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 
 from flows.models import Environment
+from flows.wording import deployment_name
 from portal.admin.chains import step_text
 from portal.admin.run_form.forms import NOW, RunOptionsForm
 from portal.ui.text import number
@@ -94,7 +95,7 @@ class StepForm(forms.Form):
         chosen = self.initial.get("deployment", "")
         names = deployments if not chosen or chosen in deployments else [chosen, *deployments]
         self.fields["deployment"].widget = forms.Select(INPUT)
-        choices = [("", "Select a deployment"), *((name, name) for name in names)]
+        choices = [("", "Select a deployment"), *((name, deployment_name(name)) for name in names)]
         self.fields["deployment"].choices = choices  # type: ignore[attr-defined]  # of a ChoiceField
 
     def clean_after(self) -> list[dict[str, Any]]:
