@@ -289,6 +289,19 @@ def images(variables: Mapping[str, JSON], template: Mapping[str, JSON]) -> Itera
         yield "work pool", image
 
 
+def with_profile(found: Mapping[str, Any], profile: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a definition with the image that a resource profile sets, if it is not fixed, among what is moving.
+
+    `profile` has its name and job_variables; empty, it changes nothing. The fingerprint stays: the profile is in the
+    digest of its own.
+    """
+    variables = profile.get("job_variables", {})
+    if "image" not in variables or is_pinned(variables["image"]):
+        return dict(found)
+    image = Moving(kind="image", name=f"resource profile {profile['name']}")
+    return {**found, "moving": [*found.get("moving", []), image]}
+
+
 def literals(configuration: JSON) -> Iterator[str]:
     """Yield the values of every "image" in a job configuration that are not placeholders of a variable."""
     waiting = [configuration]

@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
+from flows import job_variables
 from flows.db_text import sanitize_json
 from flows.models import Environment, WorkPool, WorkQueue
 from flows.prefect_api import connect
@@ -68,6 +69,7 @@ def pool_row(environment: Environment, record: WorkPoolRecord, at: datetime) -> 
         status=record.status,
         concurrency_limit=record.concurrency_limit,
         workers=[worker_columns(worker) for worker in record.workers],
+        variables=job_variables.schema_of(record.base_job_template),
         synced_at=at,
     )
 

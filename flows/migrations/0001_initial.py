@@ -392,6 +392,13 @@ class Migration(migrations.Migration):
                         default=list, help_text="name, last_heartbeat and created_at (ISO 8601), is_online"
                     ),
                 ),
+                (
+                    "variables",
+                    models.JSONField(
+                        default=dict,
+                        help_text="JSON Schema of its job variables, without defaults: they may be secret.",
+                    ),
+                ),
                 ("synced_at", models.DateTimeField()),
                 (
                     "deleted_upstream_at",

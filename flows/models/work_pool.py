@@ -27,6 +27,9 @@ class WorkPool(models.Model):
     concurrency_limit = models.IntegerField(null=True)
     # JSON and not a table: workers are only displayed, and replaced as a whole by every sync.
     workers = models.JSONField(default=list, help_text="name, last_heartbeat and created_at (ISO 8601), is_online")
+    variables = models.JSONField(
+        default=dict, help_text="JSON Schema of its job variables, without defaults: they may be secret."
+    )
     synced_at = models.DateTimeField()
     # Marked and not deleted: actions refer to it. A pool of the same name that is created later is the same row.
     deleted_upstream_at = models.DateTimeField(

@@ -257,14 +257,20 @@ class PrefectClient:
         name: str | None,
         tags: Sequence[str],
         scheduled_for: datetime | None,
+        job_variables: Mapping[str, JSON] | None = None,
+        work_queue_name: str = "",
     ) -> FlowRunRecord:
         """Create a flow run of a deployment, or return the run that this key created before.
 
         With a repeated key Prefect ignores the new parameters, so the caller compares what comes back. Keys are unique
-        per flow, not per deployment: a key must contain the deployment's id.
+        per flow, not per deployment: a key must contain the deployment's id. Prefect creates a work queue that it does
+        not know.
         """
         act = f"start a flow run of deployment {deployment_id}"
-        body = create_body(NewFlowRun(parameters, idempotency_key, name, tuple(tags), scheduled_for))
+        run = NewFlowRun(
+            parameters, idempotency_key, name, tuple(tags), scheduled_for, dict(job_variables or {}), work_queue_name
+        )
+        body = create_body(run)
         check_payload(body, where=self._transport.where, act=act)
         path = f"/deployments/{deployment_id}/create_flow_run"
         answer = self._transport.write(path, body, act=act, hidden=without_values(body["parameters"]))
@@ -379,8 +385,8 @@ class PrefectClient:
 def create_body(run: NewFlowRun) -> dict[str, JSON]:
     """Return the body of a create.
 
-    An allow-list. Prefect accepts more, such as job variables, which could run other code, and work queues, which it
-    creates silently when it does not know their names.
+    An allow-list. Job variables, which could run other code, and a work queue, which Prefect creates silently when it
+    does not know its name, come from a resource profile alone.
     """
     body: dict[str, JSON] = {
         "parameters": dict(run.parameters),
@@ -390,6 +396,10 @@ def create_body(run: NewFlowRun) -> dict[str, JSON]:
     # Left out and not sent as null: Prefect then generates a name, and starts the run at once.
     if run.name is not None:
         body["name"] = run.name
+    if run.job_variables:
+        body["job_variables"] = dict(run.job_variables)
+    if run.work_queue_name:
+        body["work_queue_name"] = run.work_queue_name
     if run.scheduled_for is not None:
         body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": utc(run.scheduled_for)}}
     return body

@@ -162,6 +162,7 @@ def flow_run(raw: Raw) -> FlowRunRecord:
         created_at=_moment(raw, "created"),
         updated_at=_moment(raw, "updated"),
         auto_scheduled=_flag(raw, "auto_scheduled"),
+        job_variables=_mapping(raw, "job_variables"),
     )
 
 

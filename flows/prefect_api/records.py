@@ -172,6 +172,8 @@ class FlowRunRecord:
     created_at: datetime | None
     updated_at: datetime | None
     auto_scheduled: bool
+    # Those of the run itself; they replace those of its deployment.
+    job_variables: dict[str, JSON] = field(repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +185,9 @@ class NewFlowRun:
     name: str | None
     tags: tuple[str, ...]
     scheduled_for: datetime | None
+    # Of a resource profile; empty, the run is started as its deployment says.
+    job_variables: Mapping[str, JSON] = field(repr=False, default_factory=dict)
+    work_queue_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

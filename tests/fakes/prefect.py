@@ -396,21 +396,26 @@ class FakePrefect(PrefectClient):
         name: str | None,
         tags: Sequence[str],
         scheduled_for: datetime | None,
+        job_variables: Mapping[str, JSON] | None = None,
+        work_queue_name: str = "",
     ) -> FlowRunRecord:
         body: dict[str, JSON] = {"parameters": dict(parameters), "idempotency_key": idempotency_key, "tags": [*tags]}
+        profile: dict[str, Any] = {"job_variables": dict(job_variables or {}), "work_queue_name": work_queue_name}
         self._call(
             "create_flow_run",
             deployment_id=deployment_id,
             **body,
             name=name,
             scheduled_for=scheduled_for,
+            **(profile if any(profile.values()) else {}),
         )
         act = f"start a flow run of deployment {deployment_id}"
         check_payload(body, where=WHERE, act=act)
         failure = self._next_create.popleft() if self._next_create else None
         if isinstance(failure, Rejected):
             raise failure
-        run = self._create(deployment_id, NewFlowRun(parameters, idempotency_key, name, tuple(tags), scheduled_for))
+        wanted = NewFlowRun(parameters, idempotency_key, name, tuple(tags), scheduled_for, **profile)
+        run = self._create(deployment_id, wanted)
         if failure:
             raise failure
         return run
@@ -457,6 +462,8 @@ class FakePrefect(PrefectClient):
                     "idempotency_key": idempotency_key,
                     "tags": tuple(sorted({*deployment.tags, *tags})),
                     "expected_start_at": scheduled_for or self._now(),
+                    "job_variables": dict(run.job_variables),
+                    "work_queue_name": run.work_queue_name or deployment.work_queue_name,
                 }
                 | ({"name": name} if name else {}),
             )
