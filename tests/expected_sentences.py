@@ -517,6 +517,48 @@ SENTENCES: dict[str, list[str]] = {
     "reset_link.throttled": ["A link was requested several times. Check your email, or try again in {}."],
     "reset_link.unknown": ["No account that signs in with a password has this email address."],
     "reset_link.used": ["The link was used already, or the account has been changed since."],
+    "resource_profile.changed": [
+        "The resource profile {} was replaced after the request. Submit a new request.",
+    ],
+    "resource_profile.empty": [
+        "Set at least one job variable or a work queue.",
+    ],
+    "resource_profile.gone": [
+        "There is no resource profile {} in {}. Choose another one, or none.",
+    ],
+    "resource_profile.group": [
+        "There is no group {}. Choose another one.",
+    ],
+    "resource_profile.name": [
+        "A resource profile has a name of 1 to {} characters, and a description of at most {}.",
+    ],
+    "resource_profile.not_allowed": [
+        "{} cannot choose the resource profile {}. {}",
+    ],
+    "resource_profile.other_pool": [
+        "The resource profile {} is for {}, and {} {}.",
+    ],
+    "resource_profile.placeholder": [
+        "A job variable contains {{, which Prefect would replace when the run starts. Enter the value itself.",
+    ],
+    "resource_profile.pool": [
+        "Choose a work pool, or a type of work pools.",
+        "There is no {} in {}.",
+    ],
+    "resource_profile.queue": [
+        "Choose the work pool too: a work queue belongs to one.",
+        "Work pool {} has no work queue {}.",
+    ],
+    "resource_profile.removed": [
+        "{} has removed this resource profile already.",
+    ],
+    "resource_profile.secret": [
+        "Environment variables, and values that may be secret, cannot be part of a resource profile: everyone who sees "
+        "the environment sees it. Set them in the work pool or in the deployment.",
+    ],
+    "resource_profile.variables": [
+        "The job variables do not fit work pool {}. {}",
+    ],
     "retry.destructive": ["This run of {} deletes data, so it is not retried in place. Request the run again."],
     "retry.external": ["{} was started outside the portal. Request a run of {} with its parameters."],
     "retry.needs_approval": ["A run of {} needs an approval, and so does each retry."],

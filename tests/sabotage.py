@@ -2362,6 +2362,36 @@ SABOTAGES = (
         new="            pass\n",
     ),
     Sabotage(
+        "a resource profile is not asked for again at the launch",
+        ("tests/runs/requests/test_resource_profiles.py::test_what_holds_no_more_is_refused_at_the_launch",),
+        file="runs/dispatch/launch.py",
+        old="    requests.require_profile(run_request)\n",
+        new="",
+    ),
+    Sabotage(
+        "everyone can choose any resource profile",
+        ("tests/runs/requests/test_resource_profiles.py::test_only_those_allowed_that_fit_the_pool_are_offered",),
+        file="runs/requests/profile_rules.py",
+        old="    return not profile.groups or not groups.isdisjoint(profile.groups)",
+        new="    return True",
+    ),
+    Sabotage(
+        "a resource profile of a protected environment needs no second signature",
+        (
+            "tests/runs/requests/test_resource_profiles.py::test_in_a_protected_environment_a_second_administrator_signs",
+        ),
+        file="runs/governance/resource_profiles.py",
+        old="    if not is_guarded(profile.environment):",
+        new="    if profile:",
+    ),
+    Sabotage(
+        "the digest of a spec leaves out the resource profile",
+        ("tests/runs/requests/test_resource_profiles.py::test_what_it_sets_is_frozen_approved_and_sent",),
+        file="runs/requests/frozen_values.py",
+        old='    "profile",\n',
+        new="",
+    ),
+    Sabotage(
         "a value that left the offers is launched",
         ("tests/runs/requests/test_offered_values.py::test_a_value_that_left_the_offers_is_refused_at_the_launch",),
         file="runs/dispatch/launch.py",

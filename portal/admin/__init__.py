@@ -23,6 +23,7 @@ from portal.admin.notification_rules import admin as notification_rule_admin
 from portal.admin.notifications import admin as notification_admin
 from portal.admin.presets import admin as preset_admin
 from portal.admin.requests import admin as request_admin
+from portal.admin.resource_profiles import admin as resource_profile_admin
 from portal.admin.runs import admin as run_admin
 from portal.admin.schedules import admin as schedule_admin
 from portal.admin.service_accounts import admin as service_account_admin
@@ -52,6 +53,7 @@ __all__ = [
     "policy_admin",
     "preset_admin",
     "request_admin",
+    "resource_profile_admin",
     "run_admin",
     "schedule_admin",
     "service_account_admin",

@@ -25,6 +25,7 @@ from portal.api import (
     pool_routes,
     preset_routes,
     problems,
+    profile_routes,
     request_routes,
     rule_routes,
     run_routes,
@@ -46,6 +47,7 @@ ROUTERS = (
     # Before the routes of deployments, which would take its end for the name of a deployment.
     limit_routes.router,
     drift_routes.router,
+    profile_routes.router,
     catalog_routes.router,
     pool_routes.router,
     request_routes.router,

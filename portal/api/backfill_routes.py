@@ -60,6 +60,7 @@ class Backfill(Outline):
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
     tags: list[str] = Field([], max_length=50)
+    profile: str = Field("", max_length=100, description="Name of a resource profile.")
     on_behalf_of: str = Field("", max_length=150, description="User name of the person you act for.")
     override_window: bool = Field(False, description="Start despite change windows and freezes, if you may.")
     confirm: str = Field("", max_length=601, description="Full name of the deployment, for runs that delete data.")
@@ -157,6 +158,7 @@ def submit(request: HttpRequest, payload: Backfill) -> Status[ChangeRow]:
         leave_out_refused=payload.leave_out_refused,
         displayed_plan=payload.plan,
         tags=payload.tags,
+        profile=payload.profile,
         reason=payload.reason,
         ticket=payload.ticket,
         on_behalf_of=person(payload.on_behalf_of),

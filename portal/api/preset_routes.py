@@ -36,6 +36,7 @@ class PresetRow(paging.Row):
     parameters: dict[str, Any] | None = Field(
         description="Without secrets; null while the deployment is not deployed, when secrets cannot be told apart."
     )
+    profile: str = Field(description="Name of its resource profile; empty for none.")
     problems: list[ProblemField] = Field(description="Values that the deployment would not accept any more.")
     created_at: datetime
     changed_at: datetime
@@ -54,6 +55,7 @@ class PresetRow(paging.Row):
             owner=row.owner.get_username(),
             is_shared=row.is_shared,
             parameters=schemas.mask(deployment.parameter_schema, row.parameters) if deployment else None,
+            profile=row.profile,
             problems=[ProblemField(field=each.field, code=each.code, message=each.message) for each in errors],
             created_at=row.created_at,
             changed_at=row.changed_at,
@@ -70,6 +72,7 @@ class NewPreset(Schema):
     deployment: str = Field(max_length=601, description="Alias, full name, id, or a name that is unique there.")
     name: str = Field(max_length=100)
     parameters: dict[str, Any] = Field({}, description="Required ones may be missing; secret ones are left out.")
+    profile: str = Field("", max_length=100, description="Name of a resource profile.")
     is_shared: bool = Field(False, description="For everyone who can view the parameters of the deployment.")
 
 
@@ -110,6 +113,7 @@ def save_preset(request: HttpRequest, payload: NewPreset) -> Status[PresetRow]:
         by=by,
         name=payload.name,
         is_shared=payload.is_shared,
+        profile=payload.profile,
     )
     return Status(201, read(by, saved.pk))
 

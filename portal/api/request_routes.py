@@ -44,6 +44,7 @@ class Submission(Schema):
     scheduled_for: AwareDatetime | None = Field(None, description="Start time with its offset; null for now.")
     tags: list[str] = Field([], max_length=50)
     run_name: str = Field("", max_length=300)
+    profile: str = Field("", max_length=100, description="Name of a resource profile; empty for that of the preset.")
     retries: int = Field(0, ge=0, le=requests.MOST_RETRIES, description="Retries in place, approved with the run.")
     on_behalf_of: str = Field("", max_length=150, description="User name of the person you act for.")
     override_window: bool = Field(False, description="Start despite change windows and freezes, if you may.")
@@ -108,8 +109,11 @@ def submit(request: HttpRequest, payload: Submission) -> Status[ChangeRow]:
     key = submission_key(request)
     deployment = names.deployment(payload.environment, payload.deployment, by=by)
     filled_in: dict[str, Any] = {}
+    profile = payload.profile
     if payload.preset:
-        filled_in, _ = presets.load(presets.find(deployment, payload.preset, by=by), deployment)
+        preset = presets.find(deployment, payload.preset, by=by)
+        filled_in, _ = presets.load(preset, deployment)
+        profile = profile or preset.profile
     made = requests.submit(
         deployment,
         {**filled_in, **payload.parameters},
@@ -120,6 +124,7 @@ def submit(request: HttpRequest, payload: Submission) -> Status[ChangeRow]:
         tags=payload.tags,
         run_name=payload.run_name,
         retries=payload.retries,
+        profile=profile,
         on_behalf_of=person(payload.on_behalf_of),
         overrides_windows=payload.override_window,
         confirmation=payload.confirm,
@@ -190,6 +195,9 @@ class Repetition(Schema):
     model_config = body(parameters={"month": "2026-10"}, reason="The source was corrected")
 
     parameters: dict[str, Any] = Field({}, description="Values to replace; the others, secret ones too, are reused.")
+    profile: str | None = Field(
+        None, max_length=100, description="Name of a resource profile, empty for none; null keeps that of the request."
+    )
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
     confirm: str = Field("", max_length=601, description="Full name of the deployment, for a run that deletes data.")
@@ -204,6 +212,7 @@ def rerun(request: HttpRequest, number: int, payload: Repetition) -> Status[Chan
         request_of(by, number),
         by=by,
         changes=payload.parameters,
+        profile=payload.profile,
         reason=payload.reason,
         ticket=payload.ticket,
         confirmation=payload.confirm,

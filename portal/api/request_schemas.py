@@ -65,6 +65,18 @@ class RequestRow(Row):
         )
 
 
+class ProfilePart(Row):
+    """A resource profile as it was when the run was requested."""
+
+    name: str
+    work_queue: str = Field(description="Empty for the queue of the deployment.")
+    job_variables: dict[str, Any]
+
+    @classmethod
+    def of(cls, spec: RunSpec) -> ProfilePart | None:
+        return cls(**spec.profile) if spec.profile else None
+
+
 class SpecPart(Row):
     deployment: str
     version: str
@@ -72,6 +84,7 @@ class SpecPart(Row):
     tags: list[str]
     run_name: str
     retries: int
+    profile: ProfilePart | None = Field(description="The resource profile, with what it sets; null without one.")
 
 
 class ApprovalPart(Row):
@@ -177,6 +190,7 @@ def step_part(row: ChangeRequest, spec: RunSpec, permissions: Permissions) -> Sp
         tags=spec.tags,
         run_name=spec.run_name,
         retries=spec.retries,
+        profile=ProfilePart.of(spec),
     )
 
 
@@ -235,4 +249,5 @@ def spec_part(run_request: RunRequest, permissions: Permissions) -> SpecPart:
         tags=spec.tags,
         run_name=spec.run_name,
         retries=spec.retries,
+        profile=ProfilePart.of(spec),
     )

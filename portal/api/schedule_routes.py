@@ -19,6 +19,7 @@ from portal.api.catalog_schemas import link
 from portal.api.idempotency import idempotent, submission_key
 from portal.api.problems import PROBLEMS
 from portal.api.request_routes import person
+from portal.api.request_schemas import ProfilePart
 from runs import names
 from runs.access.decisions import Permissions
 from runs.actors import Actor
@@ -84,6 +85,7 @@ class ScheduleDetail(ScheduleRow):
     parameters: dict[str, Any] | None = Field(description="Secrets masked; null without permission to view them.")
     tags: list[str]
     run_name: str
+    profile: ProfilePart | None = Field(description="The resource profile, with what it sets; null without one.")
 
     @classmethod
     def read(cls, row: Schedule, permissions: Permissions) -> ScheduleDetail:
@@ -97,6 +99,7 @@ class ScheduleDetail(ScheduleRow):
             parameters=values,
             tags=spec.tags,
             run_name=spec.run_name,
+            profile=ProfilePart.of(spec),
         )
 
 
@@ -142,6 +145,7 @@ class NewSchedule(RuleBody):
     ticket: str = Field("", max_length=100)
     tags: list[str] = Field([], max_length=50)
     run_name: str = Field("", max_length=300)
+    profile: str = Field("", max_length=100, description="Name of a resource profile.")
     on_behalf_of: str = Field("", max_length=150, description="User name of the person you act for.")
     confirm: str = Field("", max_length=601, description="Full name of the deployment, for runs that delete data.")
 
@@ -161,6 +165,7 @@ class Replacement(Schema):
     parameters: dict[str, Any] | None = Field(
         None, description="All of them; null for those of the schedule, secret ones unseen."
     )
+    profile: str | None = Field(None, max_length=100, description="Name of a resource profile, empty for none.")
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
     confirm: str = Field("", max_length=601, description="Full name of the deployment, for runs that delete data.")
@@ -222,6 +227,7 @@ def submit(request: HttpRequest, payload: NewSchedule) -> Status[ScheduleDetail]
         catch_up=payload.catch_up,
         tags=payload.tags,
         run_name=payload.run_name,
+        profile=payload.profile,
         reason=payload.reason,
         ticket=payload.ticket,
         on_behalf_of=person(payload.on_behalf_of),
@@ -241,6 +247,7 @@ def replace(request: HttpRequest, number: int, payload: Replacement) -> Status[S
         schedule_of(by, number),
         by=by,
         parameters=payload.parameters,
+        profile=payload.profile,
         valid_until=payload.valid_until,
         reason=payload.reason,
         ticket=payload.ticket,

@@ -43,6 +43,7 @@ from .level_answers import Breach, ServiceLevel
 from .notification_answers import NotificationRule
 from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
+from .profile_answers import RequestedProfile, ResourceProfile
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
 from .schedule_answers import Schedule, ScheduleDetail
 
@@ -89,6 +90,8 @@ __all__ = [
     "PortalFailed",
     "Preset",
     "Problem",
+    "RequestedProfile",
+    "ResourceProfile",
     "RetriedRuns",
     "Run",
     "RunDetail",

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .profile_answers import RequestedProfile
+
 # The states in which nothing more happens.
 ENDED_REQUESTS = frozenset({"completed", "failed", "cancelled", "lost", "rejected", "withdrawn", "expired", "refused"})
 # Of a closed one the runs can still go on: it closes when nothing of it is left to start.
@@ -97,6 +99,7 @@ class Spec:
     tags: list[str]
     run_name: str
     retries: int
+    profile: RequestedProfile | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,6 +375,7 @@ class Preset:
     owner: str
     is_shared: bool
     parameters: dict[str, Any] | None
+    profile: str
     problems: list[PresetProblem]
     created_at: datetime
     changed_at: datetime

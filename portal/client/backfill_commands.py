@@ -21,6 +21,7 @@ from .command_parser import (
     positive,
 )
 from .portal_api import Portal
+from .profile_commands import add_profile
 from .request_commands import finish, show
 from .terminal import Screen
 
@@ -50,6 +51,7 @@ def add_backfills(commands: Subparsers) -> None:
     parser.add_argument("--leave-out-refused", action="store_true", help="request the others if some are refused")
     parser.add_argument("--yes", action="store_true", help="request the runs; without it the plan is only shown")
     parser.add_argument("--tag", action="append", default=[], help="can be repeated")
+    add_profile(parser)
     parser.add_argument("--on-behalf-of", default="", metavar="USER", help="the person you act for")
     parser.add_argument("--override-window", action="store_true", help="start despite change windows and freezes")
     add_reason(parser)
@@ -105,6 +107,7 @@ def backfill(portal: Portal, options: Namespace, screen: Screen) -> int:
             reason=options.reason,
             ticket=options.ticket,
             tags=options.tag,
+            profile=options.profile,
             on_behalf_of=options.on_behalf_of,
             override_window=options.override_window,
             confirm=options.confirm,

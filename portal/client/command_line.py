@@ -44,6 +44,7 @@ from .notification_commands import add_notification_rules
 from .pool_commands import add_pools
 from .portal_api import Portal
 from .preset_commands import add_presets
+from .profile_commands import add_profiles
 from .request_commands import add_requests
 from .rule_commands import add_rules
 from .schedule_commands import add_schedules
@@ -106,6 +107,7 @@ def build_parser() -> CommandParser:
         add_pools,
         add_requests,
         add_presets,
+        add_profiles,
         add_backfills,
         add_chains,
         add_event_rules,

@@ -38,6 +38,7 @@ from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
 from .notification_answers import NotificationRule
 from .pool_answers import WorkPool, WorkPoolDetail
+from .profile_answers import ResourceProfile
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
 from .web_session import WebSession, path
@@ -125,6 +126,16 @@ class Portal:
         """Return a work pool with its queues, and the numbers of runs that wait and go on in them."""
         return self._get(WorkPoolDetail, path("environments", environment, "work-pools", name))
 
+    def resource_profiles(self, environment: str = "", **filters: Any) -> Iterator[ResourceProfile]:
+        """List resource profiles by name; `filters` are those of the API: name, pool, type, active."""
+        return self._rows(ResourceProfile, "/resource-profiles", {"environment": environment, **filters})
+
+    def offered_profiles(self, environment: str, deployment: DeploymentReference) -> list[ResourceProfile]:
+        """Return the resource profiles that you can choose for a run of a deployment."""
+        name = lookups.deployment_name(deployment)
+        found = self._session.send("GET", path("environments", environment, "deployments", name, "resource-profiles"))
+        return [decode(ResourceProfile, row) for row in found.body]
+
     def pause_pool(
         self, environment: str, name: str, reason: str = "", *, queue: str = "", ticket: str = ""
     ) -> Requested:
@@ -172,6 +183,7 @@ class Portal:
         scheduled_for: datetime | None = None,
         tags: Sequence[str] = (),
         run_name: str = "",
+        profile: str = "",
         retries: int = 0,
         on_behalf_of: str = "",
         override_window: bool = False,
@@ -181,7 +193,8 @@ class Portal:
     ) -> Change:
         """Request a run. Sent twice with the same `key`, it is one request; without, one is made for this call.
 
-        `preset` names a preset of the deployment that fills in the parameters which are not given.
+        `preset` names a preset of the deployment that fills in the parameters which are not given, `profile` a resource
+        profile.
         """
         body = {
             "environment": environment,
@@ -193,6 +206,7 @@ class Portal:
             "scheduled_for": scheduled_for,
             "tags": list(tags),
             "run_name": run_name,
+            "profile": profile,
             "retries": retries,
             "on_behalf_of": on_behalf_of,
             "override_window": override_window,
@@ -220,13 +234,23 @@ class Portal:
         number: int,
         parameters: Mapping[str, Any] | None = None,
         *,
+        profile: str | None = None,
         reason: str = "",
         ticket: str = "",
         confirm: str = "",
         key: str = "",
     ) -> Change:
-        """Request the run of an earlier request again; values that are not replaced are reused, secret ones unseen."""
-        body = {"parameters": dict(parameters or {}), "reason": reason, "ticket": ticket, "confirm": confirm}
+        """Request the run of an earlier request again; values that are not replaced are reused, secret ones unseen.
+
+        `profile` is another resource profile, blank for none; None keeps that of the request.
+        """
+        body = {
+            "parameters": dict(parameters or {}),
+            "profile": profile,
+            "reason": reason,
+            "ticket": ticket,
+            "confirm": confirm,
+        }
         return self._post(Change, path("requests", number, "rerun"), body, key=key)
 
     def plan_backfill(
@@ -260,7 +284,8 @@ class Portal:
         """Request a backfill: one change request for all its runs.
 
         The options are those of the API: at_once, on_failure, skip_completed, skip_open, leave_out_refused, plan,
-        reason, ticket, tags, on_behalf_of, override_window, confirm. Sent twice with the same `key`, it is one request.
+        reason, ticket, tags, profile, on_behalf_of, override_window, confirm. Sent twice with the same `key`, it is one
+        request.
         """
         body = {**outline(environment, deployment, vary, parameters), **options}
         return self._post(Change, "/backfills", body, key=key)
@@ -380,14 +405,16 @@ class Portal:
         parameters: Mapping[str, Any],
         *,
         is_shared: bool = False,
+        profile: str = "",
     ) -> Preset:
-        """Save values under a name; required ones may be missing, and secret ones are left out."""
+        """Save values under a name, with a resource profile; required ones may be missing, secret ones are left out."""
         body = {
             "environment": environment,
             "deployment": lookups.deployment_name(deployment),
             "name": name,
             "parameters": dict(parameters),
             "is_shared": is_shared,
+            "profile": profile,
         }
         return self._post(Preset, "/presets", body)
 
@@ -425,7 +452,7 @@ class Portal:
         """Request a schedule: one approval is for all its runs until it ends.
 
         `rule_type` is cron, interval or rrule. The options are those of the API: anchor, catch_up, reason, ticket,
-        tags, run_name, on_behalf_of, confirm. Sent twice with the same `key`, it is one request.
+        tags, run_name, profile, on_behalf_of, confirm. Sent twice with the same `key`, it is one request.
         """
         body = {
             "environment": environment,

@@ -16,6 +16,7 @@ from .command_parser import (
     parameters,
 )
 from .portal_api import Portal
+from .profile_commands import add_profile
 from .terminal import Screen
 
 
@@ -31,6 +32,7 @@ def add_presets(commands: Subparsers) -> None:
     parser.add_argument("preset", metavar="PRESET", help="name of the preset")
     add_environment(parser, is_required=True)
     add_parameters(parser)
+    add_profile(parser)
     parser.add_argument("--share", action="store_true", help="for everyone who can view the parameters there")
 
     parser = add_command(commands, "change-preset", change, "Rename or share a preset of yours, or stop sharing it")
@@ -51,8 +53,9 @@ def presets(portal: Portal, options: Namespace, screen: Screen) -> int:
 
 
 def save(portal: Portal, options: Namespace, screen: Screen) -> int:
+    values, profile = parameters(options), options.profile
     saved = portal.save_preset(
-        options.environment, options.name, options.preset, parameters(options), is_shared=options.share
+        options.environment, options.name, options.preset, values, is_shared=options.share, profile=profile
     )
     screen.print_row(saved, f"Saved as {saved.name} (number {saved.id}).")
     return DONE

@@ -27,6 +27,7 @@ from .command_parser import (
     parameters,
 )
 from .portal_api import Portal
+from .profile_commands import add_profile
 from .terminal import Screen
 
 # Final state of a request that became a run -> exit code with --wait
@@ -38,6 +39,7 @@ def add_requests(commands: Subparsers) -> None:
     add_deployment(parser)
     add_parameters(parser)
     parser.add_argument("--preset", default="", metavar="NAME", help="fill in the other parameters from this preset")
+    add_profile(parser)
     add_reason(parser)
     parser.add_argument("--at", type=moment, metavar="TIME", help="start later: 2026-11-30T06:00+01:00")
     parser.add_argument("--tag", action="append", default=[], help="can be repeated")
@@ -51,6 +53,7 @@ def add_requests(commands: Subparsers) -> None:
     parser = add_command(commands, "rerun", rerun, "Request a run again, with the same values or some replaced")
     parser.add_argument("number", type=int, metavar="REQUEST", help="number of the request that it repeats")
     add_parameters(parser)
+    parser.add_argument("--profile", metavar="NAME", help="another resource profile; blank is none")
     add_reason(parser)
     add_confirmation(parser, "full name of the deployment, for a run that deletes data")
     add_result(parser)
@@ -101,6 +104,7 @@ def run(portal: Portal, options: Namespace, screen: Screen) -> int:
             scheduled_for=options.at,
             tags=options.tag,
             run_name=options.run_name,
+            profile=options.profile,
             retries=options.retries,
             on_behalf_of=options.on_behalf_of,
             override_window=options.override_window,
@@ -116,6 +120,7 @@ def rerun(portal: Portal, options: Namespace, screen: Screen) -> int:
         return portal.rerun(
             options.number,
             parameters(options),
+            profile=options.profile,
             reason=options.reason,
             ticket=options.ticket,
             confirm=options.confirm,

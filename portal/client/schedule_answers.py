@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from .profile_answers import RequestedProfile
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -42,6 +44,7 @@ class ScheduleDetail(Schedule):
     parameters: dict[str, Any] | None
     tags: list[str]
     run_name: str
+    profile: RequestedProfile | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from .command_parser import (
     parameters,
 )
 from .portal_api import Portal
+from .profile_commands import add_profile
 from .schedule_answers import Schedule, ScheduleDetail
 from .terminal import Screen
 
@@ -47,6 +48,7 @@ def add_schedules(commands: Subparsers) -> None:
     parser.add_argument("--catch-up", choices=CATCH_UP, default="none", help="what of missed starts is started (none)")
     add_parameters(parser)
     parser.add_argument("--tag", action="append", default=[], help="can be repeated")
+    add_profile(parser)
     parser.add_argument("--on-behalf-of", default="", metavar="USER", help="the person you act for")
     add_reason(parser)
     add_confirmation(parser, "full name of the deployment, for runs that delete data")
@@ -125,6 +127,7 @@ def add(portal: Portal, options: Namespace, screen: Screen) -> int:
             valid_until=options.until,
             catch_up=options.catch_up,
             tags=options.tag,
+            profile=options.profile,
             reason=options.reason,
             ticket=options.ticket,
             on_behalf_of=options.on_behalf_of,

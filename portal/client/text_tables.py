@@ -12,6 +12,7 @@ from .failure_answers import Failure
 from .level_answers import Breach, ServiceLevel
 from .notification_answers import NotificationRule
 from .pool_answers import WorkPool, WorkQueue
+from .profile_answers import ResourceProfile
 from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
 from .schedule_answers import Schedule
 
@@ -79,6 +80,15 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("workers online", lambda row: row.workers_online),
         ("workers", lambda row: len(row.workers)),
         ("limit", lambda row: row.concurrency_limit),
+    ],
+    ResourceProfile: [
+        ("environment", lambda row: row.environment),
+        ("profile", lambda row: row.name),
+        ("for", lambda row: row.pool or f"type {row.type}"),
+        ("sets", lambda row: row.job_variables),
+        ("work queue", lambda row: row.work_queue),
+        ("groups", lambda row: row.groups),
+        ("description", lambda row: row.description),
     ],
     WorkQueue: [
         ("queue", lambda row: row.name),

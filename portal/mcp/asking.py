@@ -24,6 +24,9 @@ OnFailure = ChangeRequest.OnFailure
 
 class RunRequestArguments(OfDeployment):
     parameters: dict[str, Any] = Field({}, description="Values by name, as the schema of the deployment describes.")
+    profile: str = Field(
+        "", max_length=100, description="Name of a resource profile that is for agents; empty for none."
+    )
     reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
     ticket: str = Field("", max_length=100)
     scheduled_for: AwareDatetime | None = Field(None, description="Start time with its offset; null for now.")
@@ -71,6 +74,7 @@ def request_run(by: Actor, given: RunRequestArguments) -> Answer:
         names.deployment(given.environment, given.deployment, by=by),
         given.parameters,
         by=by,
+        profile=given.profile,
         reason=given.reason,
         ticket=given.ticket,
         scheduled_for=given.scheduled_for,

@@ -38,6 +38,7 @@ SUBJECTS = {
     "preset": "runs.Preset",
     "failuregroup": "runs.FailureGroup",
     "servicelevel": "runs.ServiceLevel",
+    "resourceprofile": "runs.ResourceProfile",
 }
 # Kinds of subject that are accounts. A service account has a page of its own.
 ACCOUNTS = ("person", "user")

@@ -20,7 +20,7 @@ from runs.digests import change_digest
 from runs.errors import Refused
 from runs.governance.requirements import Requirements, requirements_for
 from runs.models import RunRequest, Schedule, Verb
-from runs.requests import spec_digest, spec_values
+from runs.requests import require_profile, spec_digest, spec_values
 
 MAX_NAME_LENGTH = 100
 # A leap year, so that the same day next year is always possible.
@@ -169,7 +169,7 @@ def obstacle(schedule: Schedule) -> Obstacle | None:
 
 
 def approval_obstacle(schedule: Schedule) -> Obstacle | None:
-    """Return why the approvals do not hold for a run of the schedule, as its launch would say."""
+    """Return why approvals or resource profile do not hold for a run of the schedule, as its launch would say."""
     change, spec = schedule.change, schedule.spec
     if not schedule.approves_each and requirements_for(Target.of(schedule.deployment)).approve_each_run:
         sentence = f"Each run of {schedule.deployment} must be approved now. Renew the schedule."
@@ -177,6 +177,7 @@ def approval_obstacle(schedule: Schedule) -> Obstacle | None:
     run_request = RunRequest(change=change, spec=spec, environment=schedule.environment, deployment=schedule.deployment)
     try:
         changes.require_approved(run_request)
+        require_profile(run_request)
     except Refused as refusal:
         return Obstacle(refusal.code, refusal.message)
     return None

@@ -51,6 +51,7 @@ def request(
     replaces: Schedule | None = None,
     tags: Sequence[str] = (),
     run_name: str = "",
+    profile: str = "",
     reason: str = "",
     ticket: str = "",
     on_behalf_of: User | None = None,
@@ -86,6 +87,7 @@ def request(
             parameters,
             tags=tags,
             run_name=run_name,
+            profile=profile,
             max_runs=None,
             valid_until=valid_until,
             form_fingerprint=form_fingerprint,
@@ -148,6 +150,7 @@ def edit(
     by: Actor,
     parameters: Mapping[str, Any] | None = None,
     valid_until: datetime,
+    profile: str | None = None,
     reason: str = "",
     ticket: str = "",
     confirmation: str = "",
@@ -156,7 +159,8 @@ def edit(
 ) -> Schedule:
     """Request a schedule that replaces this one; what is left out stays as it is. To renew it, change only the end.
 
-    The actor becomes the owner. `changed` are columns of `EDITABLE`. `parameters` are all of them; None are those of
+    The actor becomes the owner. `profile` is another resource profile, blank for none. `changed` are columns of
+    `EDITABLE`. `parameters` are all of them; None are those of
     the schedule, secret ones unseen: of another person's schedule that needs what a re-run of it needs.
     """
     options = {column: changed.get(column, getattr(schedule, column)) for column in EDITABLE}
@@ -173,6 +177,7 @@ def edit(
             replaces=schedule,
             tags=schedule.spec.tags,
             run_name=schedule.spec.run_name,
+            profile=schedule.spec.profile_name if profile is None else profile,
             reason=reason,
             ticket=ticket,
             confirmation=confirmation,

@@ -36,7 +36,7 @@ def require_unchanged_since(change: ChangeRequest, spec: RunSpec, environment: E
     if not change.needs_approval and not requirements.refuse_moving:
         return
     found = read_shared(environment, spec.deployment_prefect_id)
-    requirements.require_pinned(spec.deployment_name, found)
+    requirements.require_pinned(spec.deployment_name, definition.with_profile(found, spec.profile))
     if change.needs_approval and definition.fingerprint(found) != spec.definition_fingerprint:
         fields = definition.changed_fields(spec.definition, found)
         raise Refused(

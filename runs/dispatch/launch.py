@@ -70,6 +70,8 @@ def send(run_request: RunRequest, came_from: State) -> None:
             name=wanted.name,
             tags=wanted.tags,
             scheduled_for=wanted.scheduled_for,
+            job_variables=wanted.job_variables,
+            work_queue_name=wanted.work_queue_name,
         )
     # 2. Record the result: closed, unknown, not sent, or launched.
     except Refused as refusal:
@@ -99,6 +101,8 @@ def flow_run_for(run_request: RunRequest, values: dict[str, Any]) -> NewFlowRun:
         name=run_request.spec.run_name or None,
         tags=(*run_request.spec.tags, f"portal-request:{run_request.pk}", *marks(run_request)),
         scheduled_for=run_request.scheduled_for,
+        job_variables=run_request.spec.profile.get("job_variables", {}),
+        work_queue_name=run_request.spec.profile.get("work_queue", ""),
     )
 
 
@@ -167,6 +171,7 @@ def check_again(run_request: RunRequest) -> None:
     # Not before its time: what is on offer can change until then.
     if not run_request.scheduled_for or run_request.scheduled_for - AHEAD <= timezone.now():
         requests.require_still_offered(deployment, values)
+    requests.require_profile(run_request)
     # 3. A step of a chain: the chain is enabled, and where a person had to let the step go, one did.
     if run_request.change.kind == ChangeRequest.Kind.CHAIN:
         changes.require_step_released(run_request)
@@ -233,6 +238,12 @@ def differs(run_request: RunRequest, record: FlowRunRecord, values: dict[str, An
     # Only the values that were sent are compared: Prefect may return more.
     if not all(canonical.same(record.parameters.get(name), value) for name, value in values.items()):
         return "Prefect returned a run with other parameters than requested. Check it before you submit a new request."
+    profile = run_request.spec.profile
+    queue = profile.get("work_queue") or record.work_queue_name
+    if not canonical.same(record.job_variables, profile.get("job_variables", {})) or record.work_queue_name != queue:
+        return (
+            "Prefect returned a run with other job variables than requested. Check it before you submit a new request."
+        )
     return ""
 
 

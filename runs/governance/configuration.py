@@ -50,6 +50,7 @@ HISTORY = {
     "run_requests": "run requests",
     "grants": "grants",
     "bypasses": "bypasses",
+    "resource_profiles": "resource profiles",
 }
 
 

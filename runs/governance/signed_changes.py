@@ -11,7 +11,16 @@ from django.db import models
 
 from flows.models import Deployment, Environment, Server, WorkPool, WorkQueue
 from runs.actors import Actor, Channel
-from runs.governance import accounts, configuration, freezes, grants, limits, policies, service_accounts
+from runs.governance import (
+    accounts,
+    configuration,
+    freezes,
+    grants,
+    limits,
+    policies,
+    resource_profiles,
+    service_accounts,
+)
 from runs.governance.rule_changes import moved, secrets_of
 from runs.models import ChangeRequest, Freeze, Grant, Policy, RuleChange, ServiceAccount, Window
 
@@ -131,6 +140,14 @@ def change_service_account(rules: RuleChange, consent: Consent) -> None:
     service_accounts.change(account, owner=owner, purpose=after["purpose"], is_active=after["is_active"], **consent)
 
 
+def create_profile(rules: RuleChange, consent: Consent) -> None:
+    columns = dict(rules.after)
+    environment = Environment.objects.filter(pk=columns.pop("environment_id")).first()
+    if environment is None:
+        raise moved(rules)
+    resource_profiles.create(environment, **columns, **consent)
+
+
 def set_limits(model: type[Deployment | WorkPool | WorkQueue]) -> Callable[[RuleChange, Consent], None]:
     def apply(rules: RuleChange, consent: Consent) -> None:
         limits.set_limits(stored(model, rules), rules.after, **consent, ticket=rules.change.ticket)
@@ -161,6 +178,7 @@ APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "person.change": save_person,
     "person.password": set_password,
     "service_account.change": change_service_account,
+    "resource_profile.create": create_profile,
     "deployment.limit": set_limits(Deployment),
     "pool.limit": set_limits(WorkPool),
     "queue.limit": set_limits(WorkQueue),

@@ -1212,6 +1212,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "profile",
+                    models.JSONField(
+                        default=dict,
+                        help_text="Resource profile: name, work_queue, job_variables as they were then. Empty: as deployed.",
+                    ),
+                ),
+                (
                     "verb",
                     models.CharField(
                         max_length=20,
@@ -2281,6 +2288,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "profile",
+                    models.CharField(
+                        blank=True, help_text="Its name; blank: none.", max_length=100, verbose_name="resource profile"
+                    ),
+                ),
+                (
                     "schema_fingerprint",
                     models.CharField(help_text="Of the deployment when the values were saved.", max_length=64),
                 ),
@@ -3109,6 +3122,58 @@ class Migration(migrations.Migration):
                         fields=("environment", "kind", "identity"),
                         name="unique_open_bypass",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="ResourceProfile",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=100)),
+                ("description", models.CharField(blank=True, max_length=500)),
+                ("pool_name", models.CharField(blank=True, max_length=300, verbose_name="work pool")),
+                ("pool_type", models.CharField(blank=True, max_length=100, verbose_name="type of work pool")),
+                (
+                    "work_queue",
+                    models.CharField(blank=True, help_text="Blank: the queue of the deployment.", max_length=300),
+                ),
+                (
+                    "job_variables",
+                    models.JSONField(default=dict, help_text="They replace those of the deployment."),
+                ),
+                (
+                    "groups",
+                    ArrayField(
+                        base_field=models.CharField(max_length=150),
+                        blank=True,
+                        default=list,
+                        help_text="Empty: everyone.",
+                    ),
+                ),
+                ("allows_agents", models.BooleanField(default=False, verbose_name="for AI agents")),
+                ("created_at", models.DateTimeField(db_default=Now(), verbose_name="created")),
+                ("created_by_name", models.CharField(max_length=200)),
+                ("removed_at", models.DateTimeField(null=True, verbose_name="removed")),
+                ("removed_by_name", models.CharField(blank=True, max_length=200)),
+                (
+                    "environment",
+                    models.ForeignKey("flows.environment", models.PROTECT, related_name="resource_profiles"),
+                ),
+            ],
+            options={
+                "verbose_name": "resource profile",
+                "ordering": ["name", "-pk"],
+                "default_permissions": ["view"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("environment", "name"),
+                        condition=models.Q(removed_at=None),
+                        name="unique_profile_per_environment",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(pool_name="", pool_type__gt="") | models.Q(pool_name__gt="", pool_type=""),
+                        name="profile_has_pool_or_type",
+                    ),
                 ],
             },
         ),

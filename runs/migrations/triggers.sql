@@ -342,12 +342,14 @@ CREATE TRIGGER frozen BEFORE UPDATE ON runs_runspec FOR EACH ROW
         (OLD.change_id, OLD.position, OLD.format, OLD.deployment_id, OLD.api_url, OLD.flow_name, OLD.deployment_name,
          OLD.deployment_prefect_id, OLD.deployment_version, OLD.schema_fingerprint, OLD.definition,
          OLD.definition_fingerprint, OLD.parameters, OLD.mapped, OLD.tags, OLD.run_name, OLD.max_runs,
-         OLD.valid_until, OLD.retries, OLD.verb, OLD.rerun_of_id, OLD.is_blind, OLD.digest, OLD.signature)
+         OLD.valid_until, OLD.retries, OLD.profile, OLD.verb, OLD.rerun_of_id, OLD.is_blind, OLD.digest,
+         OLD.signature)
         IS DISTINCT FROM
         (NEW.change_id, NEW.position, NEW.format, NEW.deployment_id, NEW.api_url, NEW.flow_name, NEW.deployment_name,
          NEW.deployment_prefect_id, NEW.deployment_version, NEW.schema_fingerprint, NEW.definition,
          NEW.definition_fingerprint, NEW.parameters, NEW.mapped, NEW.tags, NEW.run_name, NEW.max_runs,
-         NEW.valid_until, NEW.retries, NEW.verb, NEW.rerun_of_id, NEW.is_blind, NEW.digest, NEW.signature)
+         NEW.valid_until, NEW.retries, NEW.profile, NEW.verb, NEW.rerun_of_id, NEW.is_blind, NEW.digest,
+         NEW.signature)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_runspec table');
 CREATE TRIGGER stays BEFORE DELETE ON runs_runspec FOR EACH ROW
@@ -488,6 +490,10 @@ BEGIN
          ''),
         ('runs_window',
          'id environment_id tag flow_name full_name name effect cron minutes time_zone is_active reason',
+         ''),
+        ('runs_resourceprofile',
+         'id environment_id name description pool_name pool_type work_queue job_variables groups allows_agents '
+         'created_by_name removed_at removed_by_name',
          ''),
         ('runs_serviceaccount', 'id user_id owner_id purpose', ''),
         ('runs_hook',

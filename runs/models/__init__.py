@@ -24,6 +24,7 @@ from runs.models.policy import Freeze, Policy, Window
 from runs.models.preset import Preset
 from runs.models.queued_task import QueuedTask
 from runs.models.request import RunRequest
+from runs.models.resource_profile import ResourceProfile
 from runs.models.rule import EventRule, RuleFiring
 from runs.models.rule_change import RuleChange
 from runs.models.run import LogLine, Run, Stall, StateChange, TaskRun
@@ -84,6 +85,7 @@ __all__ = [
     "Policy",
     "Preset",
     "QueuedTask",
+    "ResourceProfile",
     "RowVersion",
     "RuleChange",
     "RuleFiring",

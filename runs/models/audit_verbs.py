@@ -78,6 +78,8 @@ VERBS: dict[str, str] = {
     "policy.create": "Added a policy",
     "policy.change": "Changed a policy",
     "policy.delete": "Deleted a policy",
+    "resource_profile.create": "Added a resource profile",
+    "resource_profile.remove": "Removed a resource profile",
     "window.create": "Added a change window",
     "window.change": "Changed a change window",
     "window.delete": "Deleted a change window",

@@ -22,6 +22,7 @@ class Preset(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="presets")
     is_shared = models.BooleanField("shared", default=False)
     parameters = models.JSONField(default=dict, help_text="Without secrets, and without what is left at its default.")
+    profile = models.CharField("resource profile", max_length=100, blank=True, help_text="Its name; blank: none.")
     schema_fingerprint = models.CharField(max_length=64, help_text="Of the deployment when the values were saved.")
     created_at = models.DateTimeField("created", db_default=Now(), editable=False)
     changed_at = models.DateTimeField("changed", db_default=Now(), editable=False)

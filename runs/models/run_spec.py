@@ -36,6 +36,7 @@ FROZEN = [
     "max_runs",
     "valid_until",
     "retries",
+    "profile",
     "verb",
     "rerun_of",
     "is_blind",
@@ -77,6 +78,10 @@ class RunSpec(models.Model):
     retries = models.PositiveSmallIntegerField(
         default=0, help_text="How many retries in place are approved together with the run."
     )
+    profile = models.JSONField(
+        default=dict,
+        help_text="Resource profile: name, work_queue, job_variables as they were then. Empty: as deployed.",
+    )
     verb = models.CharField(
         max_length=20, choices=Verb, default=Verb.TRIGGER, help_text="The permission that allowed the request."
     )
@@ -95,6 +100,11 @@ class RunSpec(models.Model):
             GinIndex(OpClass(Upper("run_name"), name="gin_trgm_ops"), name="specs_search_run_name"),
         ]
         constraints = [models.UniqueConstraint(fields=["change", "position"], name="unique_position_per_change")]
+
+    @property
+    def profile_name(self) -> str:
+        """The resource profile; empty for a run that is started as its deployment says."""
+        return str(self.profile.get("name", ""))
 
     @property
     def number(self) -> int:

@@ -9,6 +9,8 @@ from runs.requests.earlier_runs import Earlier
 from runs.requests.frozen_values import is_intact, secret_paths, spec_digest, spec_values, values_of
 from runs.requests.occurrence import add_occurrence
 from runs.requests.offered_values import offer_errors, require_still_offered
+from runs.requests.profile_rules import offered as offered_profiles
+from runs.requests.profile_rules import require_still_valid as require_profile
 from runs.requests.recover import mark_failed, put_back, put_back_automatically, require_automatic, require_window
 from runs.requests.retry import (
     create_retry,
@@ -54,11 +56,13 @@ __all__ = [
     "mark_failed",
     "needs_new_approval",
     "offer_errors",
+    "offered_profiles",
     "plan_backfill",
     "put_back",
     "put_back_automatically",
     "request_of",
     "require_automatic",
+    "require_profile",
     "require_rerun_allowed",
     "require_retry_allowed",
     "require_retryable",

@@ -37,6 +37,7 @@ def submit_backfill(
     leave_out_refused: bool = False,
     displayed_plan: str = "",
     tags: Sequence[str] = (),
+    profile: str = "",
     reason: str = "",
     ticket: str = "",
     on_behalf_of: User | None = None,
@@ -60,7 +61,7 @@ def submit_backfill(
             return stored
         require_submittable_plan(plan, displayed_plan, leave_out_refused=leave_out_refused)
         return submit_change(
-            [Spec(deployment, {**parameters, **item.varied}, tags=tags) for item in plan.to_run],
+            [Spec(deployment, {**parameters, **item.varied}, tags=tags, profile=profile) for item in plan.to_run],
             by=by,
             kind=ChangeRequest.Kind.BACKFILL,
             reason=reason,

@@ -29,6 +29,7 @@ SPEC = [
     "max_runs",
     "valid_until",
     "retries",
+    "profile",
     "verb",
     "rerun_of_id",
 ]

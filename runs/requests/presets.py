@@ -23,6 +23,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.models import Preset
 from runs.names import NotVisible
+from runs.requests import profile_rules
 from runs.requests.preset_listings import PRESETS
 from runs.requests.rules import require_storable, require_submittable
 
@@ -35,8 +36,16 @@ LARGEST = 64 * 1024
 MOST_NAMED = 10
 
 
-def save(deployment: Deployment, values: Mapping[str, Any], *, by: Actor, name: str, is_shared: bool = False) -> Preset:
-    """Save values as a preset of the actor; those of secret parameters are left out.
+def save(
+    deployment: Deployment,
+    values: Mapping[str, Any],
+    *,
+    by: Actor,
+    name: str,
+    is_shared: bool = False,
+    profile: str = "",
+) -> Preset:
+    """Save values as a preset of the actor, with the name of a resource profile; secret parameters are left out.
 
     Required values may be missing. Raises `Forbidden`, `Refused`, or `Invalid` for values that the deployment does not
     accept.
@@ -64,6 +73,8 @@ def save(deployment: Deployment, values: Mapping[str, Any], *, by: Actor, name: 
                 "Delete one first.",
                 limit=MOST_PRESETS,
             )
+        if profile:
+            profile_rules.frozen(deployment, profile, by)
         preset = Preset(
             environment=deployment.environment,
             full_name=deployment.full_name,
@@ -71,6 +82,7 @@ def save(deployment: Deployment, values: Mapping[str, Any], *, by: Actor, name: 
             owner=owner,
             is_shared=is_shared,
             parameters=storable(deployment, values),
+            profile=profile,
             schema_fingerprint=deployment.schema_fingerprint,
         )
         preset.save(force_insert=True)
@@ -260,6 +272,7 @@ def describe(preset: Preset) -> dict[str, Any]:
         "name": preset.name,
         "shared": preset.is_shared,
         "parameters": preset.parameters,
+        "profile": preset.profile,
     }
 
 

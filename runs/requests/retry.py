@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flows.wording import deployment_name
+from flows import definition
 from runs import actions, audit
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
@@ -15,6 +16,7 @@ from runs.requests.cancel import locked
 from runs.requests.destructive import is_destructive
 from runs.requests.frozen_values import values_of
 from runs.requests.offered_values import require_still_offered
+from runs.requests.profile_rules import require_still_valid
 from runs.requests.rules import require_submittable
 from runs.requests.spec import Spec
 from runs.requests.submit import submit_change
@@ -86,6 +88,7 @@ def request_retry(run_request: RunRequest, *, by: Actor, reason: str, ticket: st
         values_of(run_request),
         tags=run_request.spec.tags,
         run_name=run_request.spec.run_name,
+        profile=run_request.spec.profile_name,
         rerun_of=run_request,
     )
     return submit_change([spec], by=by, kind=ChangeRequest.Kind.RETRY, reason=reason, ticket=ticket)
@@ -142,6 +145,7 @@ def require_retry_allowed(run: Run, run_request: RunRequest, permissions: Permis
             "schema.changed", f"The parameters of {deployment} changed after the request. Request the run again."
         )
     require_still_offered(deployment, values)
+    require_still_valid(run_request)
     # 2. What a form would ask for.
     if is_destructive(deployment, values):
         raise Refused(
@@ -149,7 +153,9 @@ def require_retry_allowed(run: Run, run_request: RunRequest, permissions: Permis
             f"This run of {deployment} deletes data, so it is not retried in place. Request the run again.",
         )
     requirements = requirements_of(run_request.change, Target.of(deployment))
-    requirements.require_pinned(str(deployment), deployment.definition)
+    requirements.require_pinned(
+        str(deployment), definition.with_profile(deployment.definition, run_request.spec.profile)
+    )
     return requirements
 
 

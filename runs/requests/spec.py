@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from flows import canonical, encryption
+from flows import canonical, definition, encryption
 from flows import parameters as schemas
 from flows.models import Deployment
 from runs.access.decisions import Decision, Permissions
@@ -36,6 +36,7 @@ class Spec:
     `mapped` are parameters that each occurrence brings: name -> JSON Schema that the value must meet. `max_runs` and
     `valid_until` limit the occurrences; None is no limit. `retries` are approved together with the run. `rerun_of` is
     the request that this one repeats.
+    `profile` is the name of a resource profile, blank for none.
     `form_fingerprint` identifies the schema behind the form.
     """
 
@@ -48,6 +49,7 @@ class Spec:
     max_runs: int | None = 1
     valid_until: datetime | None = None
     retries: int = 0
+    profile: str = ""
     form_fingerprint: str = ""
 
 
@@ -91,8 +93,18 @@ def require_possible(spec: Spec, scheduled_for: datetime | None) -> None:
         raise Refused("retry.too_many", f"A run has at most {MOST_RETRIES} retries.", limit=MOST_RETRIES)
 
 
-def freeze(spec: Spec, verb: Verb, permissions: Permissions, *, position: int = 0) -> Frozen:
-    """Validate the values, require the permission for exactly these, and return the unsaved row with its digest."""
+def freeze(
+    spec: Spec,
+    verb: Verb,
+    permissions: Permissions,
+    *,
+    position: int = 0,
+    profile: Mapping[str, Any] | None = None,
+) -> Frozen:
+    """Validate the values, require the permission for exactly these, and return the unsaved row with its digest.
+
+    `profile` is what is frozen of the resource profile: `runs.requests.profile_rules`.
+    """
     deployment = spec.deployment
     # 1. The values. What an occurrence brings is validated when it comes.
     schema = schemas.without(deployment.parameter_schema, spec.mapped) if spec.mapped else deployment.parameter_schema
@@ -101,8 +113,9 @@ def freeze(spec: Spec, verb: Verb, permissions: Permissions, *, position: int = 
         for values in (spec.parameters, deployment.parameter_defaults)
     )
     values = schemas.validate(schema, given, defaults=defaults)
-    if spec.rerun_of and verb == Verb.RERUN and not canonical.same(values, values_of(spec.rerun_of)):
-        verb = Verb.TRIGGER  # with other values it is not the same run
+    if spec.rerun_of and verb == Verb.RERUN:
+        is_same = canonical.same(values, values_of(spec.rerun_of)) and spec.profile == spec.rerun_of.spec.profile_name
+        verb = verb if is_same else Verb.TRIGGER  # with other values or resources it is not the same run
     decision = permissions.require(verb, deployment, values)
     # 2. The row.
     public, secret = schemas.split(deployment.parameter_schema, values)
@@ -117,7 +130,7 @@ def freeze(spec: Spec, verb: Verb, permissions: Permissions, *, position: int = 
         deployment_prefect_id=deployment.prefect_id,
         deployment_version=deployment.version,
         schema_fingerprint=deployment.schema_fingerprint,
-        definition=deployment.definition,
+        definition=definition.with_profile(deployment.definition, profile or {}),
         definition_fingerprint=deployment.definition_fingerprint,
         parameters=public,
         sealed_parameters=encryption.seal(json.dumps(secret)) if secret else b"",
@@ -127,6 +140,7 @@ def freeze(spec: Spec, verb: Verb, permissions: Permissions, *, position: int = 
         max_runs=spec.max_runs,
         valid_until=spec.valid_until,
         retries=spec.retries,
+        profile=dict(profile or {}),
         verb=verb,
         rerun_of=spec.rerun_of,
         is_blind=spec.rerun_of is not None and not can_view_own(permissions, spec.rerun_of),

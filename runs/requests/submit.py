@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from flows import deployments
+from flows import definition, deployments
 from flows.models import Deployment
 from runs import audit, events, moments, queue
 from runs.access.decisions import Permissions, Target
@@ -26,6 +26,7 @@ from runs.governance.independence import Involved
 from runs.governance.requirements import Requirements, requirements_for, with_approval, with_person
 from runs.models import ChainRun, ChangeRequest, RunEvent, RunRequest, RunSpec, Schedule, Verb
 from runs.models.request import State
+from runs.requests import profile_rules
 from runs.requests.destructive import is_destructive, require_name_typed
 from runs.requests.frozen_values import contents_digest, values_of
 from runs.requests.offered_values import require_offered
@@ -45,6 +46,7 @@ def submit(
     run_name: str = "",
     rerun_of: RunRequest | None = None,
     retries: int = 0,
+    profile: str = "",
     form_fingerprint: str = "",
     **options: Any,
 ) -> RunRequest:
@@ -56,6 +58,7 @@ def submit(
         run_name=run_name,
         rerun_of=rerun_of,
         retries=retries,
+        profile=profile,
         form_fingerprint=form_fingerprint,
     )
     return submit_change([spec], by=by, **options).run_request
@@ -126,12 +129,21 @@ def submit_change(
             require_possible(spec, scheduled_for)
         require_future(scheduled_for)
         requirements.require_reason_and_ticket("run", reason=reason, ticket=ticket)
-        for deployment in deployments_of(specs):
-            requirements.require_pinned(str(deployment), deployment.definition)
+        profiles = profile_rules.chosen(specs, by)
+        for spec in {(spec.deployment.pk, spec.profile): spec for spec in specs}.values():
+            profile = profiles.get((spec.deployment.pk, spec.profile), {})
+            found = definition.with_profile(spec.deployment.definition, profile)
+            requirements.require_pinned(str(spec.deployment), found)
         validate_text(reason, ticket)
         # 3. The values, and the permission for exactly these.
         frozen = [
-            freeze(spec, verb, permissions, position=position)
+            freeze(
+                spec,
+                verb,
+                permissions,
+                position=position,
+                profile=profiles.get((spec.deployment.pk, spec.profile)),
+            )
             for position, (spec, verb) in enumerate(zip(specs, verbs, strict=True))
         ]
         for each in frozen:
@@ -291,9 +303,13 @@ def describe(
         contents = {"kind": change.kind, "specs": len(frozen), "pacing": change.pacing}
     grants = {grant.pk for each in frozen for grant in each.decision.grants}
     overridden = next((each.message for each in starts if each.overridden_at), "")
+    profiles: Any = list(dict.fromkeys(each.row.profile_name for each in frozen if each.row.profile))
+    if profiles and change.kind == ChangeRequest.Kind.RUN:
+        profiles = frozen[0].row.profile
     return {
         "deployment": ", ".join(dict.fromkeys(each.row.deployment_name for each in frozen)),
         **contents,
+        **({"profile": profiles} if profiles else {}),
         "scheduled_for": scheduled_for,
         "state": change.state,
         "digest": change.digest,
@@ -323,12 +339,15 @@ def rerun(
     *,
     by: Actor,
     changes: Mapping[str, Any] | None = None,
+    profile: str | None = None,
     reason: str = "",
     ticket: str = "",
     confirmation: str = "",
     submission_key: uuid.UUID | None = None,
 ) -> RunRequest:
     """Request the same run again; secret values are reused unseen. `changes` are parameters to replace.
+
+    `profile` is another resource profile, blank for none; None keeps that of the request.
 
     If the deployment was deleted and deployed again, it is a run of the one that has its name now.
     """
@@ -338,6 +357,7 @@ def rerun(
         by=by,
         tags=run_request.spec.tags,
         run_name=run_request.spec.run_name,
+        profile=run_request.spec.profile_name if profile is None else profile,
         reason=reason,
         ticket=ticket,
         rerun_of=run_request,

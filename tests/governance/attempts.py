@@ -34,6 +34,7 @@ from runs.models import (
     NotificationRule,
     Policy,
     Preset,
+    ResourceProfile,
     Run,
     RunRequest,
     Schedule,
@@ -96,6 +97,7 @@ class Site:
     chain_run: ChangeRequest
     level: ServiceLevel
     notification_rule: NotificationRule
+    profile: ResourceProfile
 
     @property
     def slug(self) -> str:
@@ -315,6 +317,13 @@ def create_token(visitor: Visitor, site: Site) -> Any:
     return visitor.client.post(reverse("admin:runs_token_new"), typed)
 
 
+PROFILE = {
+    "place": lambda site: f"{site.environment.pk}/pool/gpu",
+    "name": "new",
+    "work_queue": "fast",
+    "loosening_reason": "r",
+    "loosening_confirm": lambda site: site.slug,
+}
 LEVEL = {"environment": lambda site: site.environment.pk, "kind": "late", "threshold": "7"}
 
 HOOK = {

@@ -20,6 +20,7 @@ from tests.governance.attempts import (
     PASSWORD,
     PERSON,
     POLICY,
+    PROFILE,
     RULE,
     SERVICE_ACCOUNT,
     WINDOW,
@@ -106,6 +107,7 @@ SHUT = {
     *(f"admin/runs/chain/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/servicelevel/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/notificationrule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/resourceprofile/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
 # Commands that act on no request of anybody: they look, or whoever runs them has the machine and the database anyway.
@@ -134,6 +136,7 @@ DOWNLOADED = {
     "bypasses": "runs_bypass",
     "environment drift": "runs_drift",
     "service levels": "runs_servicelevel",
+    "resource profiles": "runs_resourceprofile",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
@@ -460,6 +463,12 @@ DOORS: dict[str, Door] = {
     "remove a notification rule, by page": Door(
         "admin/runs/notificationrule/<int:pk>/remove/",
         press("runs_notificationrule_remove", "notification_rule", reason="r"),
+    ),
+    "create a resource profile, by page": Door(
+        "admin/runs/resourceprofile/new/", press("runs_resourceprofile_new", **PROFILE)
+    ),
+    "remove a resource profile, by page": Door(
+        "admin/runs/resourceprofile/<int:pk>/remove/", press("runs_resourceprofile_remove", "profile", reason="r")
     ),
     "preview the portal as a person, by page": Door(
         "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")

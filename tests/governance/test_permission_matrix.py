@@ -26,6 +26,7 @@ from runs.models import (
     AuditEntry,
     ChangeRequest,
     Policy,
+    ResourceProfile,
     Run,
     Schedule,
     ServiceLevel,
@@ -172,6 +173,9 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         failure=a_failure(deployment),
         level=ServiceLevel.objects.create(environment=environment, kind="late", threshold=5, created_by_name="ada"),
         notification_rule=notification_rules.create("a rule", ["failed"], by=by(requester), environment=environment),
+        profile=ResourceProfile.objects.create(
+            environment=environment, name="large", pool_name="gpu", work_queue="fast", created_by_name="ada"
+        ),
     )
 
 
@@ -360,6 +364,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/chain": [there.chain.pk],
         "runs/servicelevel": [there.level.pk],
         "runs/notificationrule": [there.notification_rule.pk],
+        "runs/resourceprofile": [there.profile.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

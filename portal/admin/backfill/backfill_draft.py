@@ -55,6 +55,7 @@ class BackfillDraft:
             leave_out_refused=leave_out_refused,
             displayed_plan=displayed_plan,
             tags=options["tags"],
+            profile=options.get("profile", ""),
             reason=options["reason"],
             ticket=options["ticket"],
             on_behalf_of=User.objects.filter(pk=behalf).first() if behalf else None,

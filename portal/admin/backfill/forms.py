@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -103,8 +104,16 @@ class BackfillOptionsForm(RunOptionsForm):
         help_text="Leaves out items with an open run or request with exactly these values.",
     )
 
-    def __init__(self, rules: Requirements, data: Any = None, initial: Any = None, *, offers_override: bool) -> None:
-        super().__init__(rules, [NOW], data, initial, offers_override=offers_override)
+    def __init__(
+        self,
+        rules: Requirements,
+        data: Any = None,
+        initial: Any = None,
+        *,
+        offers_override: bool,
+        profiles: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(rules, [NOW], data, initial, offers_override=offers_override, profiles=profiles)
         for name in ("start", "scheduled_for", "run_name", "retries"):
             self.fields.pop(name, None)
 

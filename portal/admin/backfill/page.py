@@ -21,6 +21,7 @@ from portal.admin.backfill import backfill_draft
 from portal.admin.backfill.backfill_draft import BackfillDraft
 from portal.admin.backfill.forms import BackfillOptionsForm, RangesForm
 from portal.admin.problem import Problem
+from portal.admin.run_form import profile_choice
 from portal.admin.run_form.context import RunFormContext, build_context, page_context
 from portal.admin.run_form.draft import EXPIRED
 from portal.admin.run_form.page import key_of
@@ -97,7 +98,8 @@ def ranges_form(form: RunFormContext, data: Any = None) -> RangesForm:
 
 
 def options_form(form: RunFormContext, data: Any = None, initial: Any = None) -> BackfillOptionsForm:
-    return BackfillOptionsForm(form.rules, data, initial, offers_override=form.may_override)
+    override, profiles = form.may_override, form.profiles
+    return BackfillOptionsForm(form.rules, data, initial, offers_override=override, profiles=profiles)
 
 
 def parameter_form(form: RunFormContext, vary: dict[str, str], initial: Any, data: Any = None) -> ParameterForm:
@@ -201,6 +203,7 @@ def show_plan(form: RunFormContext, draft: BackfillDraft, error: Problem | None 
         "rows": [PlanRow.of(item, plan.names) for item in plan.items],
         "shared": shared_values(form.deployment, draft.values),
         "options": draft.options,
+        "profile": profile_choice.settings_by_name(form.deployment, draft.options.get("profile", "")),
         "stops": draft.options["on_failure"] == "stop",
         "asks_name": plan.is_destructive or form.rules.needs_confirmation,
         "has_refused": bool(plan.counts[Outcome.REFUSE]),

@@ -17,6 +17,7 @@ from flows.models import Deployment
 from flows.wording import deployment_name, plural
 from portal.admin.requests.allowed_actions import NOT_ALLOWED, Action
 from portal.ui import freshness
+from portal.ui.profile_settings import settings_of
 from portal.ui.progress_bar import Part, progress_bar
 from portal.ui.text import json_text
 from runs.access.decisions import Permissions
@@ -74,6 +75,7 @@ def context(
         "backfill": change,
         "deployment": deployment,
         "spec": first,
+        "profile": settings_of(first.profile),
         "badge": (shown := phase_of(change, [state for state, number in counts.items() if number])),
         "tone": shown.state_colour,
         "freshness": freshness.freshness_of([deployment.environment], "runs"),

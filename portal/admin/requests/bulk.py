@@ -18,6 +18,7 @@ from portal.admin.problem import Problem
 from portal.admin.requests import allowed_actions, definition_diff, parameter_diff
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import rule_labels
+from portal.ui.profile_settings import ProfileSettings, settings_of
 from runs import changes
 from runs.access.decisions import Permissions
 from runs.errors import Refused
@@ -69,6 +70,7 @@ class Row:
     risk: rule_labels.Badge
     approvals: str
     definition: definition_diff.DefinitionReview | None
+    profile: ProfileSettings | None
     parameters: list[parameter_diff.Row] | None
     why_not: str
     code: str
@@ -133,6 +135,7 @@ def row(run_request: RunRequest, permissions: Permissions, decision: BulkDecisio
         rule_labels.risk_badge(run_request.change.policy.get("risk", Risk.LOW)),
         rule_labels.approvals_label(run_request.change.policy.get("stages", [])),
         definition_diff.review(run_request),
+        settings_of(run_request.spec.profile),
         parameters,
         *explain_missing(run_request, action),
     )

@@ -17,6 +17,7 @@ from portal.admin.requests.allowed_actions import Actions
 from portal.admin.run_form import rerun
 from portal.admin.runs import actions, headline
 from portal.ui import freshness, rule_labels, times
+from portal.ui.profile_settings import settings_of
 from runs import changes, diagnosis, requests, run_context
 from runs.access.decisions import Permissions, Target, permissions_of_each, who_may
 from runs.changes import queries
@@ -86,6 +87,7 @@ def context(run_request: RunRequest, permissions: Permissions) -> dict[str, Any]
     return {
         "run_request": run_request,
         "run": run,
+        "profile": settings_of(run_request.spec.profile),
         "topics": f"request={run_request.pk}" + (f"&run={run.pk}" if run else ""),
         "poll": 10 if run_request.is_over else 5,
         "sentence": diagnosis.explain(visibility.muted(run, permissions), run_context.context_of(run, now))

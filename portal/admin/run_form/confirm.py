@@ -12,7 +12,7 @@ from django.utils import timezone
 from flows import parameters as schemas
 from portal.admin.problem import Problem
 from portal.admin.requests import parameter_diff
-from portal.admin.run_form import rerun
+from portal.admin.run_form import profile_choice, rerun
 from portal.admin.run_form.context import RunFormContext, page_context
 from portal.admin.run_form.draft import Draft
 from portal.auth.request_user import actor_of, permissions_of
@@ -68,6 +68,7 @@ def confirm(form: RunFormContext, draft: Draft, error: Problem | Refused | None 
         "title": f"Review run of {deployment} in {deployment.environment}",
         "run_request": draft,
         "rerun_of": form.rerun_of,
+        "profile": profile_choice.settings_by_name(deployment, draft.profile),
         "against": against,
         "rows": None if form.is_blind else parameter_diff.rows(values, deployment, against),
         "closed": None if (standing := standing_of(draft)) else standing,

@@ -12,7 +12,7 @@ from flows.models import Deployment, WorkPool
 from flows.parameters import Earlier, ParameterForm
 from flows.parameters.references import from_texts
 from portal.admin.deployments.list import Workforce
-from portal.admin.run_form import allowed_values, preset_choice, rerun
+from portal.admin.run_form import allowed_values, preset_choice, profile_choice, rerun
 from portal.admin.run_form.draft import Draft
 from portal.admin.run_form.forms import LATER, NOW, RunOptionsForm
 from portal.auth.request_user import permissions_of
@@ -79,7 +79,22 @@ class RunFormContext:
         # Requesters need only the permission to run to re-run their own request.
         allowed[NOW] = allowed[NOW] or bool(permissions.decide(Verb.TRIGGER, self.deployment))
         starts = [start for start, is_allowed in allowed.items() if is_allowed]
-        return RunOptionsForm(self.rules, starts, data, initial, offers_override=self.may_override)
+        return RunOptionsForm(
+            self.rules, starts, data, initial, offers_override=self.may_override, profiles=self.profiles
+        )
+
+    @property
+    def profiles(self) -> list[tuple[str, str]]:
+        """The resource profiles to choose from, with that of what is repeated or loaded, also if it is gone."""
+        return profile_choice.choices(self.request, self.deployment, self.profile)
+
+    @property
+    def profile(self) -> str:
+        """The resource profile of the request that is re-run, of the preset that is loaded, or of a shared link."""
+        if self.rerun_of:
+            return self.rerun_of.spec.profile_name
+        linked = self.request.GET.get("profile", "")[: profile_choice.LONGEST_NAME]
+        return linked or (self.preset.profile if self.preset else "")
 
     def parameter_form(
         self, initial: dict[str, Any], data: Any = None, *, is_whole: bool = False, is_partial: bool = False
@@ -118,6 +133,7 @@ class RunFormContext:
             "on_behalf_of": draft.on_behalf_of.get_username() if draft.on_behalf_of else "",
             "overrides": draft.overrides_windows,
             "retries": draft.retries or "",
+            "profile": draft.profile,
         }
         return self.options_form(initial=given), self.parameter_form(draft.values)
 

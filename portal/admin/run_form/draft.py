@@ -50,6 +50,7 @@ class Draft:
     rerun_of: RunRequest | None = None
     overrides_windows: bool = False
     retries: int = 0
+    profile: str = ""
     is_quick: bool = False
     confirmation: str = ""
 
@@ -102,6 +103,7 @@ class Draft:
             rerun_of=self.rerun_of,
             overrides_windows=self.overrides_windows,
             retries=self.retries,
+            profile=self.profile,
             submission_key=self.key,
             form_fingerprint=self.fingerprint,
             confirmation=self.confirmation,
@@ -125,6 +127,7 @@ class Draft:
             "on_behalf_of": self.on_behalf_of and self.on_behalf_of.pk,
             "overrides_windows": self.overrides_windows,
             "retries": self.retries,
+            "profile": self.profile,
             "is_quick": self.is_quick,
             # Sealed with the values: without it, another address would decide who may view them.
             "rerun_of": self.rerun_of and self.rerun_of.pk,
@@ -164,5 +167,6 @@ def read_draft(token: str, deployment: Deployment, user: User, rerun_of: RunRequ
         rerun_of=rerun_of,
         overrides_windows=plain["overrides_windows"],
         retries=plain["retries"],
+        profile=plain["profile"],
         is_quick=plain["is_quick"],
     )

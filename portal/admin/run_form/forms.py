@@ -41,6 +41,12 @@ class RunOptionsForm(forms.Form):
     )
     ticket = text_input(max_length=100)
     run_name = text_input(max_length=200, help_text="Blank: generated.")
+    profile = forms.ChoiceField(
+        label="Resource profile",
+        required=False,
+        widget=forms.Select(attrs=INPUT),
+        help_text="Job variables that replace those of the deployment.",
+    )
     tags = text_input(max_length=2000, help_text="Comma-separated; added to the tags of the deployment.")
     on_behalf_of = text_input(
         max_length=150,
@@ -69,6 +75,7 @@ class RunOptionsForm(forms.Form):
         initial: Any = None,
         *,
         offers_override: bool,
+        profiles: Sequence[tuple[str, str]] = (),
     ) -> None:
         # 1. No `required` attributes: the browser would stop at the first empty field, the server reports all errors.
         #    People who can only schedule runs start with “Later”.
@@ -89,6 +96,9 @@ class RunOptionsForm(forms.Form):
             del self.fields["overrides"]
         if not rules.stages:
             del self.fields["retries"]
+        self.fields["profile"].choices = [("", "None: as deployed"), *profiles]  # type: ignore[attr-defined]  # of a ChoiceField
+        if not profiles:
+            del self.fields["profile"]
 
     @property
     def has_details(self) -> bool:
@@ -104,6 +114,7 @@ class RunOptionsForm(forms.Form):
             "on_behalf_of": self.cleaned_data["on_behalf_of"],
             "overrides_windows": self.cleaned_data.get("overrides", False),
             "retries": self.cleaned_data.get("retries") or 0,
+            "profile": self.cleaned_data.get("profile", ""),
         }
 
     def clean_tags(self) -> list[str]:

@@ -107,6 +107,7 @@ def save_typed(typed: Typed) -> HttpResponse:
             by=actor_of(request),
             name=request.POST.get("preset_name", ""),
             is_shared="preset_shared" in request.POST,
+            profile=request.POST.get("profile", ""),
         )
     except Invalid as invalid:
         typed.parameters.add_errors(invalid.errors)
@@ -148,7 +149,7 @@ def link_of(typed: Typed) -> Link:
     deployment = form.deployment
     texts, left_out = to_texts(deployment.parameter_schema, typed.parameters.values, deployment.parameter_defaults)
     query = {f"{LINK_PREFIX}{name}": text for name, text in texts.items()}
-    query |= {name: data[name] for name in ("run_name", "tags") if data.get(name)}
+    query |= {name: data[name] for name in ("run_name", "tags", "profile") if data.get(name)}
     path = reverse("admin:flows_deployment_run", args=[deployment.pk])
     url = form.request.build_absolute_uri(f"{path}?{urlencode(query)}" if query else path)
     return Link(url if len(url) <= LONGEST_LINK else "", len(url), ", ".join(left_out))

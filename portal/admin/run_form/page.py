@@ -71,6 +71,7 @@ def show_empty(form: RunFormContext, refusal: Problem | Refused | None = None) -
     options = overrides_from(form.request)
     if form.rerun_of:
         options = {"tags": ", ".join(form.rerun_of.spec.tags), "run_name": form.rerun_of.spec.run_name, **options}
+    options = {"profile": form.profile, **options}
     values = prefilled(form)
     parameters = form.parameter_form(values)
     if parameters:

@@ -21,6 +21,7 @@ from flows.models import Deployment
 from flows.parameters import Invalid, ParameterForm
 from flows.wording import is_name_of
 from portal.admin.problem import Problem
+from portal.admin.run_form import profile_choice
 from portal.admin.run_form.context import RunFormContext, build_context, page_context
 from portal.admin.run_form.draft import EXPIRED
 from portal.admin.run_form.page import key_of
@@ -69,7 +70,7 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
         else {"time_zone": timezone.get_current_timezone_name()}
     )
     values = before if replaces else form.offer.initial
-    return page(form, replaces, ScheduleOptionsForm(form.rules, initial=initial), parameter_form(form, values))
+    return page(form, replaces, options_form(form, replaces, initial=initial), parameter_form(form, values))
 
 
 def require_permission(request: HttpRequest, deployment: Deployment) -> None:
@@ -106,7 +107,16 @@ def initial_options(schedule: Schedule, most: timedelta) -> dict[str, Any]:
         "valid_until": local_time.spell(timezone.now() + lasts),
         "tags": ", ".join(schedule.spec.tags),
         "run_name": schedule.spec.run_name,
+        "profile": schedule.spec.profile_name,
     }
+
+
+def options_form(
+    form: RunFormContext, replaces: Schedule | None, data: Any = None, initial: Any = None
+) -> ScheduleOptionsForm:
+    kept = replaces.spec.profile_name if replaces else ""
+    profiles = profile_choice.choices(form.request, form.deployment, kept)
+    return ScheduleOptionsForm(form.rules, data, initial, profiles=profiles)
 
 
 def parameter_form(form: RunFormContext, initial: Mapping[str, Any], data: Any = None) -> ParameterForm:
@@ -129,11 +139,11 @@ def handle_form(form: RunFormContext, replaces: Schedule | None, before: dict[st
     if edited:
         draft = schedule_draft.read_schedule(edited, form.deployment, actor_of(request).user, replaces)
         if draft is None:
-            options = ScheduleOptionsForm(form.rules, initial=request.POST.dict())
+            options = options_form(form, replaces, initial=request.POST.dict())
             return page(form, replaces, options, parameter_form(form, initial), refusal=EXPIRED)
         # An untouched field means the value that it was shown with; a secret is not shown at all.
         initial = draft.values
-    options = ScheduleOptionsForm(form.rules, request.POST)
+    options = options_form(form, replaces, request.POST)
     parameters = parameter_form(form, initial, request.POST)
     if not all([options.is_valid(), parameters.is_valid()]) or parameters.is_partial:
         return page(form, replaces, options, parameters, edited_draft=edited)
@@ -146,7 +156,7 @@ def handle_draft(form: RunFormContext, replaces: Schedule | None) -> HttpRespons
     request, by = form.request, actor_of(form.request)
     draft = schedule_draft.read_schedule(request.POST["draft"], form.deployment, by.user, replaces)
     if draft is None:
-        options = ScheduleOptionsForm(form.rules)
+        options = options_form(form, replaces)
         parameters = parameter_form(form, form.offer.initial)
         return page(form, replaces, options, parameters, refusal=EXPIRED)
     if "change" in request.POST:
@@ -175,7 +185,7 @@ def edit(form: RunFormContext, draft: ScheduleDraft) -> HttpResponse:
         "on_behalf_of": person.get_username() if person else "",
         "tags": ", ".join(draft.options["tags"]),
     }
-    options = ScheduleOptionsForm(form.rules, initial=initial)
+    options = options_form(form, draft.replaces, initial=initial)
     token = draft.encrypt(actor_of(form.request).user)
     return page(form, draft.replaces, options, parameter_form(form, draft.values), edited_draft=token)
 
@@ -193,6 +203,7 @@ def review(form: RunFormContext, draft: ScheduleDraft, error: Problem | None = N
         **page_context(form),
         "title": f"Review schedule of {form.deployment} in {form.deployment.environment}",
         "options": options,
+        "profile": profile_choice.settings_by_name(form.deployment, options.get("profile", "")),
         "replaces": draft.replaces,
         "rule": schedule_labels.rule_text(options["rule_type"], options["rule"], options["time_zone"]),
         "catch_up": Schedule.CatchUp(options["catch_up"]).label,

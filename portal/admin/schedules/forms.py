@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -47,8 +48,15 @@ class ScheduleOptionsForm(RunOptionsForm):
         help_text="Because the portal was down when they were due.",
     )
 
-    def __init__(self, rules: Requirements, data: Any = None, initial: Any = None) -> None:
-        super().__init__(rules, [NOW], data, initial, offers_override=False)
+    def __init__(
+        self,
+        rules: Requirements,
+        data: Any = None,
+        initial: Any = None,
+        *,
+        profiles: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        super().__init__(rules, [NOW], data, initial, offers_override=False, profiles=profiles)
         for name in ("start", "scheduled_for", "retries"):
             self.fields.pop(name, None)
         self.fields["valid_until"].required = True

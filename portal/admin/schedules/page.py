@@ -8,6 +8,7 @@ from flows import definition
 from portal.admin.requests import parameter_diff
 from portal.admin.schedules.form_page import address_of, can_schedule
 from portal.ui import schedule_labels, tables
+from portal.ui.profile_settings import settings_of
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import schedule_listings
@@ -50,6 +51,7 @@ def values(schedule: Schedule, permissions: Permissions) -> dict[str, Any]:
     against = parameter_diff.columns(schedule.deployment, None, None)
     shown, note = parameter_diff.masked_with_note(run_request) if sees else ({}, "")
     return {
+        "profile": settings_of(schedule.spec.profile),
         "sees_inputs": sees,
         "against": against,
         "rows": parameter_diff.rows(shown, schedule.deployment, against) if sees else [],

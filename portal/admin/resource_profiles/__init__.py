@@ -1,0 +1,1 @@
+"""Resource profiles: the list, a new one, and the page of one."""
