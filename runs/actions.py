@@ -12,7 +12,7 @@ from typing import Any
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from flows.models import Deployment, WorkPool, WorkQueue
+from flows.models import Deployment, GlobalLimit, WorkPool, WorkQueue
 from runs import audit, queue
 from runs.actors import Actor
 from runs.cancel_steps import timed_out
@@ -56,7 +56,13 @@ UNCONFIRMED = "Prefect stopped waiting for a confirmation. The process may still
 
 
 # What an action can be on -> its column
-COLUMNS: dict[type, str] = {Run: "run", Deployment: "deployment", WorkPool: "pool", WorkQueue: "queue"}
+COLUMNS: dict[type, str] = {
+    Run: "run",
+    Deployment: "deployment",
+    WorkPool: "pool",
+    WorkQueue: "queue",
+    GlobalLimit: "global_limit",
+}
 
 
 def create(
@@ -181,5 +187,5 @@ def require_own_limit(target: Capacity) -> None:
         raise Refused(
             "limit.shared",
             f"The limit of {target} is the global concurrency limit {target.shared_limit}, which others share. Change "
-            "it in Prefect.",
+            "that one.",
         )

@@ -230,6 +230,7 @@ CODES: dict[str, str] = {
     "level.removed": "The service level has been removed.",
     "level.runbook": "The runbook is not an http address.",
     "level.threshold": "The threshold is outside the limits of its kind.",
+    "limit.active": "A concurrency limit is active or inactive.",
     "limit.number": "A limit or priority is not a number in the possible range.",
     "limit.pending": "Another change of the same limits is pending in Prefect.",
     "limit.shared": "The limit of the deployment is a global limit that other deployments share.",

@@ -59,6 +59,8 @@ class Listing[Row: Model]:
     deployment: str = ""
     # The columns that a page needs, where reading all of them would take most of its time; none is all.
     only: tuple[str, ...] = ()
+    # Large columns that no page or row of the API shows.
+    deferred: tuple[str, ...] = ()
     # What SQL cannot decide. A page is shorter by the rows that it leaves out.
     keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
@@ -77,6 +79,7 @@ class Listing[Row: Model]:
                 found = found.filter(self.selected(name, value, permissions))
         # Without names it would follow every foreign key.
         found = found.select_related(*self.related) if self.related else found
+        found = found.defer(*self.deferred) if self.deferred else found
         return found.prefetch_related(*self.prefetched)
 
     def selected(self, name: str, value: Any, permissions: Permissions) -> Q:

@@ -8,7 +8,7 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 from django.utils import timezone
 
-from flows.catalog import automations, health
+from flows.catalog import automations, health, limit_catalog
 from flows.catalog import sync as catalog_sync
 from flows.catalog.same_server import SameServer
 from flows.encryption import DecryptionError
@@ -178,6 +178,7 @@ def sync(server_pk: int) -> None:
             step = mirror.sync_step(environment)
             # After the deployments that they name; a list that is refused holds nothing else up.
             automations.sync(environment)
+            limit_catalog.sync(environment)
             bypasses.report(environment)
             if step.progress == mirror.Progress.MORE:
                 # A first reading goes on in further tasks: a task may run for a minute.

@@ -57,6 +57,7 @@ WORK_POOLS = Listing(
     },
     related=("environment__server",),
     prefetched=(Prefetch("queues", WorkQueue.current.all()),),
+    deferred=("variables",),
 )
 
 

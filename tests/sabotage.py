@@ -2362,6 +2362,15 @@ SABOTAGES = (
         new="            pass\n",
     ),
     Sabotage(
+        "a global limit of a protected environment is deactivated without a second signature",
+        (
+            "tests/runs/governance/test_global_limits.py::test_a_higher_or_removed_one_in_a_protected_environment_is_signed",
+        ),
+        file="runs/governance/limits.py",
+        old='        if changed.get("is_active") is False:\n',
+        new="        if not changed:\n",
+    ),
+    Sabotage(
         "a resource profile is not asked for again at the launch",
         ("tests/runs/requests/test_resource_profiles.py::test_what_holds_no_more_is_refused_at_the_launch",),
         file="runs/dispatch/launch.py",

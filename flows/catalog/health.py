@@ -145,6 +145,13 @@ def record_automations(environment: Environment, at: datetime, failure: str) -> 
     Health.objects.filter(server=environment.server).update(**columns)
 
 
+def record_limits(environment: Environment, at: datetime | None, failure: str) -> None:
+    """Record when the concurrency limits were read into an environment, or why they could not be."""
+    health_of(environment.server)
+    columns: dict[str, Any] = {"limits_failure": failure} | ({} if failure else {"limits_synced_at": at})
+    Health.objects.filter(server=environment.server).update(**columns)
+
+
 def is_synced(environment: Environment) -> bool:
     """Return whether the catalog was synced into this environment with this address and credential.
 

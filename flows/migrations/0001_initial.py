@@ -239,6 +239,11 @@ class Migration(migrations.Migration):
                     "automations_synced_at",
                     models.DateTimeField(help_text="When the automations were last read.", null=True),
                 ),
+                ("limits_failure", models.TextField(blank=True)),
+                (
+                    "limits_synced_at",
+                    models.DateTimeField(help_text="When the concurrency limits were last read.", null=True),
+                ),
                 ("runs_synced_at", models.DateTimeField(help_text="When all runs were last synced.", null=True)),
                 (
                     "history_begun_at",
@@ -416,6 +421,45 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.UniqueConstraint(fields=("environment", "name"), name="unique_work_pool_per_environment")
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="GlobalLimit",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                ("name", models.CharField(max_length=300)),
+                ("concurrency_limit", models.IntegerField(help_text="Slots that can be used at a time.")),
+                (
+                    "active_slots",
+                    models.IntegerField(default=0, help_text="Slots in use when it was last read."),
+                ),
+                (
+                    "is_active",
+                    models.BooleanField(default=True, help_text="Inactive, it limits nothing.", verbose_name="active"),
+                ),
+                (
+                    "slot_decay_per_second",
+                    models.FloatField(default=0, help_text="Slots that become free by themselves; 0 for none."),
+                ),
+                ("synced_at", models.DateTimeField()),
+                (
+                    "deleted_upstream_at",
+                    models.DateTimeField(
+                        help_text="When a sync first found it missing in Prefect.",
+                        null=True,
+                        verbose_name="deleted in Prefect",
+                    ),
+                ),
+                ("environment", models.ForeignKey("flows.environment", models.CASCADE, related_name="global_limits")),
+            ],
+            options={
+                "verbose_name": "concurrency limit",
+                "ordering": ["name"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("environment", "name"), name="unique_global_limit_per_environment")
                 ],
             },
         ),

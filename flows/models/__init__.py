@@ -3,7 +3,18 @@
 from flows.models.automation import Automation
 from flows.models.deployment import Alias, Deployment
 from flows.models.environment import Environment
+from flows.models.global_limit import GlobalLimit
 from flows.models.server import Health, Server
 from flows.models.work_pool import WorkPool, WorkQueue
 
-__all__ = ["Alias", "Automation", "Deployment", "Environment", "Health", "Server", "WorkPool", "WorkQueue"]
+__all__ = [
+    "Alias",
+    "Automation",
+    "Deployment",
+    "Environment",
+    "GlobalLimit",
+    "Health",
+    "Server",
+    "WorkPool",
+    "WorkQueue",
+]

@@ -115,6 +115,8 @@ class Health(models.Model):
     deployments_failure = models.TextField(blank=True)
     automations_failure = models.TextField(blank=True)
     automations_synced_at = models.DateTimeField(null=True, help_text="When the automations were last read.")
+    limits_failure = models.TextField(blank=True)
+    limits_synced_at = models.DateTimeField(null=True, help_text="When the concurrency limits were last read.")
     runs_synced_at = models.DateTimeField(null=True, help_text="When all runs were last synced.")
     # The first reading of all runs takes hours where there are a million, and goes on where it was interrupted. Empty
     # before it and after it.

@@ -7,7 +7,7 @@ from uuid import UUID
 import httpx
 
 from flows import plain_text
-from flows.prefect_api import events, parsing, pool_calls
+from flows.prefect_api import events, limit_calls, parsing, pool_calls
 from flows.prefect_api.pagination import ACTIVE, ENDED, LINES, PAGE, Paginator, chunks, utc
 from flows.prefect_api.parsing import Raw
 from flows.prefect_api.payload import check_payload, without_values
@@ -20,6 +20,7 @@ from flows.prefect_api.records import (
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
+    GlobalLimitRecord,
     LogRecord,
     NewFlowRun,
     NotFound,
@@ -108,6 +109,10 @@ class PrefectClient:
         if not isinstance(raw, dict):
             raise self._transport.not_prefect(200)
         return self._pages.record(parsing.work_pool, raw)
+
+    def global_limits(self) -> list[GlobalLimitRecord]:
+        """Return every global concurrency limit, those of tags among them, without those of deployments."""
+        return limit_calls.read_all(self._pages)
 
     def automations(self) -> list[AutomationRecord]:
         """Return every automation, with those of its actions that start runs."""
@@ -341,6 +346,10 @@ class PrefectClient:
     def update_work_queue(self, pool: str, name: str, changes: Mapping[str, JSON]) -> None:
         """Set `is_paused`, `concurrency_limit` or `priority` of a work queue; what is not given stays."""
         pool_calls.change_queue(self._transport, pool, name, changes)
+
+    def update_global_limit(self, limit_id: UUID, changes: Mapping[str, JSON]) -> None:
+        """Set `concurrency_limit` or `is_active` of a global limit; what is not given stays, slots in use too."""
+        limit_calls.change(self._transport, limit_id, changes)
 
     def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:
         """Set the concurrency limit of a deployment, None for none, and all of its concurrency options.

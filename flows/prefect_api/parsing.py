@@ -15,6 +15,7 @@ from flows.prefect_api.records import (
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
+    GlobalLimitRecord,
     LogRecord,
     ScheduleRecord,
     StateRecord,
@@ -108,6 +109,17 @@ def worker(raw: Raw) -> WorkerRecord:
         last_heartbeat=_moment(raw, "last_heartbeat_time"),
         is_online=_text(raw, "status") == "ONLINE",
         created_at=_moment(raw, "created"),
+    )
+
+
+def global_limit(raw: Raw) -> GlobalLimitRecord:
+    return GlobalLimitRecord(
+        id=identity(raw, "id"),
+        name=_text(raw, "name"),
+        concurrency_limit=int(_number(raw, "limit")),
+        active_slots=int(_number(raw, "active_slots")),
+        is_active=_flag(raw, "active"),
+        slot_decay_per_second=float(_number(raw, "slot_decay_per_second")),
     )
 
 

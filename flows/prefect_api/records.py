@@ -65,6 +65,18 @@ class WorkPoolRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class GlobalLimitRecord:
+    """A concurrency limit that is not one of a pool, queue or deployment; that of a tag is named “tag:…”."""
+
+    id: UUID
+    name: str
+    concurrency_limit: int
+    active_slots: int
+    is_active: bool
+    slot_decay_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
 class AutomationStart:
     """An action that starts runs: of a deployment, or None for the one that the triggering event names."""
 

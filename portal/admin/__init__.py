@@ -15,6 +15,7 @@ from portal.admin.drift import admin as drift_admin
 from portal.admin.environments import admin as environment_admin
 from portal.admin.event_rules import admin as event_rule_admin
 from portal.admin.failures import admin as failure_admin
+from portal.admin.global_limits import admin as global_limit_admin
 from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
 from portal.admin.job_trusts import admin as job_trust_admin
@@ -44,6 +45,7 @@ __all__ = [
     "environment_admin",
     "event_rule_admin",
     "failure_admin",
+    "global_limit_admin",
     "hook_admin",
     "job_trust_admin",
     "level_admin",

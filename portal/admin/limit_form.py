@@ -1,4 +1,4 @@
-"""The form that changes limits, on the pages of a deployment and of a work pool, and what was requested there."""
+"""The form that changes limits, on the pages of deployments, work pools and limits, and what was requested there."""
 
 from __future__ import annotations
 
@@ -79,9 +79,11 @@ def read(request: HttpRequest, target: Capacity) -> dict[str, Any]:
     return found
 
 
-def value_of(name: str, text: str) -> int | str | None:
+def value_of(name: str, text: str) -> int | str | bool | None:
     if name == STRATEGY:
         return text
+    if name == "is_active":
+        return {"true": True, "false": False}.get(text, text)
     if not text:
         return None
     try:

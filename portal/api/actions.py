@@ -17,6 +17,7 @@ class ActionRow(Schema):
     deployment: UUID | None = Field(description="Prefect's id of the deployment, if it is about one.")
     work_pool: str | None = Field(description="Name of the work pool, if it is about one or a queue of one.")
     work_queue: str | None = Field(description="Name of the work queue, if it is about one.")
+    concurrency_limit: str | None = Field(description="Name of the global concurrency limit, if it is about one.")
     state: str = Field(description="It is carried out in the background: read it again until it is final.")
     message: str
     requested_by: str
@@ -31,6 +32,7 @@ class ActionRow(Schema):
             deployment=row.deployment.prefect_id if row.deployment else None,
             work_pool=row.pool.name if row.pool else row.queue.pool.name if row.queue else None,
             work_queue=row.queue.name if row.queue else None,
+            concurrency_limit=row.global_limit.name if row.global_limit else None,
             state=row.state,
             message=row.message,
             requested_by=row.requested_by_name,

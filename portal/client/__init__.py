@@ -41,7 +41,7 @@ from .drift_answers import ComparedDeployment, ComparedValue, Drift, DriftMatrix
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
 from .notification_answers import NotificationRule
-from .pool_answers import WorkPool, WorkPoolDetail, WorkQueue
+from .pool_answers import ConcurrencyLimit, WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .profile_answers import RequestedProfile, ResourceProfile
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
@@ -62,6 +62,7 @@ __all__ = [
     "Change",
     "ComparedDeployment",
     "ComparedValue",
+    "ConcurrencyLimit",
     "Conflict",
     "Deployment",
     "DeploymentDetail",

@@ -41,7 +41,7 @@ from .failure_commands import add_failures
 from .level_commands import add_levels
 from .login_commands import add_login
 from .notification_commands import add_notification_rules
-from .pool_commands import add_pools
+from .pool_commands import add_limits, add_pools
 from .portal_api import Portal
 from .preset_commands import add_presets
 from .profile_commands import add_profiles
@@ -105,6 +105,7 @@ def build_parser() -> CommandParser:
         add_login,
         add_catalog,
         add_pools,
+        add_limits,
         add_requests,
         add_presets,
         add_profiles,

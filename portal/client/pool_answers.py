@@ -56,3 +56,19 @@ class WorkPool:
 class WorkPoolDetail(WorkPool):
     runs: Depth
     queues: list[WorkQueue]
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyLimit:
+    """A global concurrency limit, or that of a `tag` of task runs; inactive, it limits nothing."""
+
+    id: int
+    environment: str
+    name: str
+    tag: str
+    concurrency_limit: int
+    active_slots: int
+    is_active: bool
+    slot_decay_per_second: float
+    synced_at: datetime
+    url: str

@@ -18,7 +18,7 @@ from .command_parser import (
     add_reason,
     add_wait,
 )
-from .pool_answers import WorkPool, WorkQueue
+from .pool_answers import ConcurrencyLimit, WorkPool, WorkQueue
 from .portal_api import Portal
 from .terminal import Screen
 
@@ -48,6 +48,20 @@ def add_pools(commands: Subparsers) -> None:
     add_deployment(parser)
     add_limit(parser)
     parser.add_argument("--beyond", choices=tuple(BEYOND), help="what becomes of runs beyond the limit")
+    finish_parser(parser)
+
+
+def add_limits(commands: Subparsers) -> None:
+    parser = add_command(commands, "limits", limits, "List global concurrency limits, and those of tags")
+    add_environment(parser)
+
+    parser = add_command(commands, "change-limit", change_limit, "Change, deactivate or activate such a limit")
+    parser.add_argument("number", type=int, metavar="NUMBER", help="its number")
+    parser.add_argument("--limit", type=int, metavar="N", help="slots at a time")
+    parser.add_argument("--activate", action="store_true", default=None, dest="is_active", help="let it limit again")
+    parser.add_argument(
+        "--deactivate", action="store_false", default=None, dest="is_active", help="let it limit nothing"
+    )
     finish_parser(parser)
 
 
@@ -113,6 +127,24 @@ def limit_pool(portal: Portal, options: Namespace, screen: Screen) -> int:
 def limit(portal: Portal, options: Namespace, screen: Screen) -> int:
     wanted = chosen_limits(options, collision_strategy=BEYOND.get(options.beyond))
     made = portal.limit(options.environment, options.name, options.reason, **wanted)
+    return finish_request(portal, made, options, screen)
+
+
+def limits(portal: Portal, options: Namespace, screen: Screen) -> int:
+    found = list(portal.concurrency_limits(options.environment))
+    screen.print_rows(ConcurrencyLimit, found, empty="You can see no such concurrency limit.")
+    return DONE
+
+
+def change_limit(portal: Portal, options: Namespace, screen: Screen) -> int:
+    chosen = {"concurrency_limit": options.limit, "is_active": options.is_active}
+    changes = {name: value for name, value in chosen.items() if value is not None}
+    if not changes:
+        screen.warn("Give --limit, --activate or --deactivate.")
+        return REFUSED
+    made = portal.change_concurrency_limit(
+        options.number, options.reason, ticket=options.ticket, confirm=options.confirm, **changes
+    )
     return finish_request(portal, made, options, screen)
 
 

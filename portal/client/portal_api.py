@@ -37,7 +37,7 @@ from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
 from .notification_answers import NotificationRule
-from .pool_answers import WorkPool, WorkPoolDetail
+from .pool_answers import ConcurrencyLimit, WorkPool, WorkPoolDetail
 from .profile_answers import ResourceProfile
 from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
@@ -125,6 +125,19 @@ class Portal:
     def work_pool(self, environment: str, name: str) -> WorkPoolDetail:
         """Return a work pool with its queues, and the numbers of runs that wait and go on in them."""
         return self._get(WorkPoolDetail, path("environments", environment, "work-pools", name))
+
+    def concurrency_limits(self, environment: str = "", **filters: Any) -> Iterator[ConcurrencyLimit]:
+        """List global limits and those of tags by name; `filters` are those of the API: name, active."""
+        return self._rows(ConcurrencyLimit, "/concurrency-limits", {"environment": environment, **filters})
+
+    def change_concurrency_limit(self, number: int, reason: str = "", **changes: Any) -> Requested:
+        """Change a limit: `concurrency_limit`, `is_active`, `ticket`, `confirm`; what is left out stays.
+
+        In a protected environment a higher limit, or none, needs its name as `confirm`, and an approval.
+        """
+        body = {"reason": reason, **changes}
+        answer = self._session.send("PATCH", path("concurrency-limits", number), body=body, key=str(uuid4()))
+        return decode(Requested, answer.body)
 
     def resource_profiles(self, environment: str = "", **filters: Any) -> Iterator[ResourceProfile]:
         """List resource profiles by name; `filters` are those of the API: name, pool, type, active."""

@@ -11,7 +11,7 @@ from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
 from .level_answers import Breach, ServiceLevel
 from .notification_answers import NotificationRule
-from .pool_answers import WorkPool, WorkQueue
+from .pool_answers import ConcurrencyLimit, WorkPool, WorkQueue
 from .profile_answers import ResourceProfile
 from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
 from .schedule_answers import Schedule
@@ -80,6 +80,15 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("workers online", lambda row: row.workers_online),
         ("workers", lambda row: len(row.workers)),
         ("limit", lambda row: row.concurrency_limit),
+    ],
+    ConcurrencyLimit: [
+        ("number", lambda row: row.id),
+        ("environment", lambda row: row.environment),
+        ("name", lambda row: row.name),
+        ("slots in use", lambda row: row.active_slots),
+        ("limit", lambda row: row.concurrency_limit),
+        ("active", lambda row: row.is_active),
+        ("read", lambda row: row.synced_at),
     ],
     ResourceProfile: [
         ("environment", lambda row: row.environment),

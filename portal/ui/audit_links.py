@@ -19,6 +19,7 @@ SUBJECTS = {
     "deployment": "flows.Deployment",
     "environment": "flows.Environment",
     "workpool": "flows.WorkPool",
+    "globallimit": "flows.GlobalLimit",
     "alias": "flows.Alias",
     "grant": "runs.Grant",
     "run": "runs.Run",

@@ -49,6 +49,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Deployments", "rocket_launch", "flows.deployment"),
         Entry("Environment drift", "difference", "runs.drift"),
         Entry("Work pools", "lan", "flows.workpool"),
+        Entry("Concurrency limits", "traffic", "flows.globallimit"),
         Entry("Resource profiles", "memory", "runs.resourceprofile"),
         Entry("Service levels", "speed", "runs.servicelevel"),
         Entry("Aliases", "label", "flows.alias"),

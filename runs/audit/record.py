@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connection, models, transaction
 
 from flows.db_text import sanitize, strip_control
-from flows.models import Deployment, WorkPool, WorkQueue
+from flows.models import Deployment, GlobalLimit, WorkPool, WorkQueue
 from flows.parameters import Invalid
 from runs.access.decisions import Forbidden
 from runs.actors import Actor
@@ -23,6 +23,9 @@ from runs.models import AuditEntry, ChangeRequest, Run, RunRequest
 # Key of the advisory lock on the end of the chain: one writer at a time. Any constant that nothing else uses.
 CHAIN_LOCK = 0x706F7274616C
 LENGTHS = {f.attname: f.max_length for f in AuditEntry._meta.concrete_fields if f.max_length}
+
+# Subjects whose environment an entry names by itself.
+WITH_ENVIRONMENT = (Deployment, WorkPool, WorkQueue, GlobalLimit, Run, RunRequest, ChangeRequest)
 
 
 @dataclass
@@ -164,7 +167,7 @@ def describe(this: Act) -> tuple[str, str, str, str]:
     if subject is None:
         return this.subject_kind, this.subject_id, this.subject_name, this.environment
     environment = this.environment
-    if isinstance(subject, Deployment | WorkPool | WorkQueue | Run | RunRequest | ChangeRequest) and not environment:
+    if isinstance(subject, WITH_ENVIRONMENT) and not environment:
         # A change of rules can concern several.
         environment = subject.environment.slug if subject.environment else ""
     return (

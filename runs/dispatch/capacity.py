@@ -1,12 +1,12 @@
-"""Pause, resume and limit deployments, work pools and work queues in Prefect."""
+"""Pause, resume and limit deployments, work pools, work queues and what shares a global limit in Prefect."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
-from flows.catalog import pool_catalog, sync
-from flows.models import Deployment, WorkPool, WorkQueue
+from flows.catalog import limit_catalog, pool_catalog, sync
+from flows.models import Deployment, GlobalLimit, WorkPool, WorkQueue
 from flows.prefect_api import connect
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import JSON
@@ -83,6 +83,12 @@ def refresh_queue(queue: WorkQueue) -> None:
     queue.refresh_from_db(fields=["is_paused", "concurrency_limit", "priority"])
 
 
+def refresh_global_limit(limit: GlobalLimit) -> None:
+    limit_catalog.refresh(limit.environment)
+    # The id too: a limit that was deleted and created again in Prefect is the same row.
+    limit.refresh_from_db(fields=["prefect_id", "concurrency_limit", "is_active"])
+
+
 def send_to_deployment(client: PrefectClient, deployment: Deployment, wanted: Mapping[str, Any]) -> None:
     if "is_paused" in wanted:
         client.set_paused(deployment.prefect_id, wanted["is_paused"])
@@ -102,5 +108,8 @@ REACHES: dict[type, Reach] = {
     WorkPool: Reach(refresh_pool, lambda client, pool, wanted: client.update_work_pool(pool.name, wanted)),
     WorkQueue: Reach(
         refresh_queue, lambda client, queue, wanted: client.update_work_queue(queue.pool.name, queue.name, wanted)
+    ),
+    GlobalLimit: Reach(
+        refresh_global_limit, lambda client, limit, wanted: client.update_global_limit(limit.prefect_id, wanted)
     ),
 }

@@ -26,7 +26,7 @@ HANDLERS: dict[Kind, Callable[[Action], None]] = {
 # What a handler reads of other tables, in one query.
 RELATED = (
     *("run__environment__server", "deployment__environment__server"),
-    *("pool__environment__server", "queue__pool__environment__server"),
+    *("pool__environment__server", "queue__pool__environment__server", "global_limit__environment__server"),
 )
 
 

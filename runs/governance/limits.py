@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
-from flows.models import Deployment, WorkPool, WorkQueue
+from flows.models import Deployment, Environment, GlobalLimit, WorkPool, WorkQueue
 from runs import actions, audit
 from runs.access.decisions import Target, require
 from runs.actors import Actor
@@ -26,6 +26,7 @@ SUBJECTS: dict[type, tuple[str, str, tuple[str, ...]]] = {
     Deployment: ("deployment", "deployment", ("concurrency_limit", "collision_strategy")),
     WorkPool: ("pool", "work pool", ("concurrency_limit",)),
     WorkQueue: ("queue", "work queue", ("concurrency_limit", "priority")),
+    GlobalLimit: ("global_limit", "concurrency limit", ("concurrency_limit", "is_active")),
 }
 # What Prefect does with runs beyond the limit of a deployment.
 STRATEGIES = {"ENQUEUE": "wait", "CANCEL_NEW": "are cancelled"}
@@ -147,13 +148,16 @@ def require_valid(target: Capacity, wanted: Mapping[str, Any]) -> None:
     actions.require_own_limit(target)
     # 0 stops a pool or a queue; a deployment without runs is paused or deleted instead, and Prefect refuses it.
     lowest = {"concurrency_limit": 1 if isinstance(target, Deployment) else 0, "priority": 1}
+    # No limit is a limit too; every queue has a priority, and a global limit that limits nothing is inactive.
+    needed = {"priority", *(["concurrency_limit"] if isinstance(target, GlobalLimit) else [])}
     for name, least in lowest.items():
-        # No limit is a limit too; every queue has a priority.
         value = wanted.get(name, least)
         is_number = isinstance(value, int) and not isinstance(value, bool) and least <= value <= HIGHEST
-        if not is_number and (value is not None or name == "priority"):
+        if not is_number and (value is not None or name in needed):
             label = name.replace("_", " ")
             raise Refused("limit.number", f"The {label} must be a whole number from {least}.", field=name)
+    if not isinstance(wanted.get("is_active", True), bool):
+        raise Refused("limit.active", "A concurrency limit is active or inactive.", field="is_active")
     if "collision_strategy" in wanted and wanted["collision_strategy"] not in STRATEGIES:
         raise Refused(
             "limit.strategy", f"Runs beyond the limit can be {' or '.join(STRATEGIES)}.", field="collision_strategy"
@@ -162,15 +166,24 @@ def require_valid(target: Capacity, wanted: Mapping[str, Any]) -> None:
 
 def loosenings(target: Capacity, changed: Mapping[str, Any], by: Actor) -> Iterator[Loosening]:
     """Yield what a change lets through in a protected environment that did not pass before."""
-    if not is_guarded(target.environment):
-        return
     _, noun, _ = SUBJECTS[type(target)]
-    slug, name = target.environment.slug, f"{noun} {target}"
-    if "concurrency_limit" in changed and is_higher(target.concurrency_limit, changed["concurrency_limit"]):
-        was, becomes = display(target.concurrency_limit), display(changed["concurrency_limit"])
-        yield Loosening("limit.concurrency_limit", slug, f"{name}, concurrency limit: {was} → {becomes}")
-    if changed.get("is_paused") is False and not was_paused_by(target, by):
-        yield Loosening("limit.is_paused", slug, f"{name} resumed")
+    name = f"{noun} {target}"
+    for slug in [each.slug for each in environments_of(target) if is_guarded(each)]:
+        if "concurrency_limit" in changed and is_higher(target.concurrency_limit, changed["concurrency_limit"]):
+            was, becomes = display(target.concurrency_limit), display(changed["concurrency_limit"])
+            yield Loosening("limit.concurrency_limit", slug, f"{name}, concurrency limit: {was} → {becomes}")
+        if changed.get("is_active") is False:
+            yield Loosening("limit.is_active", slug, f"{name} deactivated")
+        if changed.get("is_paused") is False and not was_paused_by(target, by):
+            yield Loosening("limit.is_paused", slug, f"{name} resumed")
+
+
+def environments_of(target: Capacity) -> list[Environment]:
+    """Return the environments whose runs a limit holds back: of a global one all that share the server."""
+    if not isinstance(target, GlobalLimit):
+        return [target.environment]
+    others = Environment.objects.filter(server=target.environment.server_id, is_active=True)
+    return [target.environment, *others.exclude(pk=target.environment_id).order_by("slug")]
 
 
 def is_higher(before: int | None, after: int | None) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.db import models
 
-from flows.models import Deployment, Environment, Server, WorkPool, WorkQueue
+from flows.models import Deployment, Environment, GlobalLimit, Server, WorkPool, WorkQueue
 from runs.actors import Actor, Channel
 from runs.governance import (
     accounts,
@@ -148,7 +148,7 @@ def create_profile(rules: RuleChange, consent: Consent) -> None:
     resource_profiles.create(environment, **columns, **consent)
 
 
-def set_limits(model: type[Deployment | WorkPool | WorkQueue]) -> Callable[[RuleChange, Consent], None]:
+def set_limits(model: type[Deployment | WorkPool | WorkQueue | GlobalLimit]) -> Callable[[RuleChange, Consent], None]:
     def apply(rules: RuleChange, consent: Consent) -> None:
         limits.set_limits(stored(model, rules), rules.after, **consent, ticket=rules.change.ticket)
 
@@ -182,6 +182,7 @@ APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "deployment.limit": set_limits(Deployment),
     "pool.limit": set_limits(WorkPool),
     "queue.limit": set_limits(WorkQueue),
+    "global_limit.limit": set_limits(GlobalLimit),
     "pool.resume": resume(WorkPool),
     "queue.resume": resume(WorkQueue),
 }

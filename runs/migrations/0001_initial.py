@@ -876,6 +876,10 @@ class Migration(migrations.Migration):
                 ("pool", models.ForeignKey("flows.workpool", models.PROTECT, null=True, related_name="actions")),
                 ("queue", models.ForeignKey("flows.workqueue", models.PROTECT, null=True, related_name="actions")),
                 (
+                    "global_limit",
+                    models.ForeignKey("flows.globallimit", models.PROTECT, null=True, related_name="actions"),
+                ),
+                (
                     "freeze",
                     models.ForeignKey(
                         "runs.freeze",
@@ -901,24 +905,40 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(
-                                ("deployment__isnull", True),
                                 ("kind__in", ["cancel", "force", "put back", "fail", "retry"]),
+                                ("run__isnull", False),
+                                ("deployment__isnull", True),
+                                ("global_limit__isnull", True),
                                 ("pool__isnull", True),
                                 ("queue__isnull", True),
-                                ("run__isnull", False),
                             ),
                             models.Q(
                                 ("kind__in", ["pause", "resume", "limit"]),
                                 ("run__isnull", True),
                                 models.Q(
                                     models.Q(
-                                        ("deployment__isnull", False), ("pool__isnull", True), ("queue__isnull", True)
+                                        ("deployment__isnull", False),
+                                        ("global_limit__isnull", True),
+                                        ("pool__isnull", True),
+                                        ("queue__isnull", True),
                                     ),
                                     models.Q(
-                                        ("deployment__isnull", True), ("pool__isnull", False), ("queue__isnull", True)
+                                        ("deployment__isnull", True),
+                                        ("global_limit__isnull", True),
+                                        ("pool__isnull", False),
+                                        ("queue__isnull", True),
                                     ),
                                     models.Q(
-                                        ("deployment__isnull", True), ("pool__isnull", True), ("queue__isnull", False)
+                                        ("deployment__isnull", True),
+                                        ("global_limit__isnull", True),
+                                        ("pool__isnull", True),
+                                        ("queue__isnull", False),
+                                    ),
+                                    models.Q(
+                                        ("deployment__isnull", True),
+                                        ("global_limit__isnull", False),
+                                        ("pool__isnull", True),
+                                        ("queue__isnull", True),
                                     ),
                                     _connector="OR",
                                 ),
@@ -956,6 +976,11 @@ class Migration(migrations.Migration):
                         condition=models.Q(("kind__in", ["limit"]), ("state__in", ["wanted", "sent"])),
                         fields=("queue",),
                         name="unique_open_limit_per_queue",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(("kind__in", ["limit"]), ("state__in", ["wanted", "sent"])),
+                        fields=("global_limit",),
+                        name="unique_open_limit_per_global_limit",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("is_automatic", True), ("kind__in", ["put back", "fail"])),

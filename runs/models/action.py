@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from flows.models import Deployment, WorkPool, WorkQueue
+from flows.models import Deployment, GlobalLimit, WorkPool, WorkQueue
 from runs.models.run import Run
 
 
@@ -42,8 +42,9 @@ ON_RUN = (*CANCELS, *RECOVERIES, *RETRIES)
 # Of the schedules of a deployment, or of the work of a pool or queue.
 PAUSES = (Kind.PAUSE, Kind.RESUME)
 LIMITS = (Kind.LIMIT,)
-# On a deployment, a work pool or a work queue.
+# On a deployment, a work pool, a work queue or a global limit: one of these columns.
 ON_CAPACITY = (*PAUSES, *LIMITS)
+CAPACITIES = ("deployment", "pool", "queue", "global_limit")
 # Not settled yet: sent is not enough, what Prefect has afterwards decides.
 OPEN = (State.WANTED, State.SENT)
 # Where a state has another name than its own.
@@ -77,7 +78,7 @@ NAMES: dict[Kind, str] = {
 MARKS = {Kind.PUT_BACK: "Put back", Kind.FAIL: "Marked as failed", Kind.RETRY: "Retried"}
 
 
-type Capacity = Deployment | WorkPool | WorkQueue
+type Capacity = Deployment | WorkPool | WorkQueue | GlobalLimit
 
 
 class Before(TypedDict, total=False):
@@ -90,10 +91,16 @@ class Before(TypedDict, total=False):
     concurrency_limit: int | None
     collision_strategy: str
     priority: int
+    is_active: bool
+
+
+def is_on(column: str = "") -> Q:
+    """Return the condition that of the columns of `CAPACITIES` this one is set; by default none."""
+    return Q(**{f"{each}__isnull": each != column for each in CAPACITIES})
 
 
 class Action(models.Model):
-    """One act on a run, a deployment, a work pool or a work queue in Prefect, and its result.
+    """One act on a run, a deployment, a work pool, a work queue or a limit in Prefect, and its result.
 
     `runs.actions` is the only code that creates and moves it; `runs.dispatch` carries it out.
     """
@@ -103,6 +110,7 @@ class Action(models.Model):
     deployment = models.ForeignKey(Deployment, models.PROTECT, null=True, related_name="actions")
     pool = models.ForeignKey(WorkPool, models.PROTECT, null=True, related_name="actions")
     queue = models.ForeignKey(WorkQueue, models.PROTECT, null=True, related_name="actions")
+    global_limit = models.ForeignKey(GlobalLimit, models.PROTECT, null=True, related_name="actions")
     # Compared with what Prefect has just before it is sent: a run that has moved, or a limit that someone else has
     # changed, is left alone.
     before = models.JSONField(default=dict, help_text="What the target was when the action was decided.")
@@ -147,18 +155,10 @@ class Action(models.Model):
         ]
         constraints = [
             models.CheckConstraint(
-                condition=Q(
-                    kind__in=[*ON_RUN],
-                    run__isnull=False,
-                    deployment__isnull=True,
-                    pool__isnull=True,
-                    queue__isnull=True,
-                )
-                | Q(kind__in=[*ON_CAPACITY], run__isnull=True)
-                & (
-                    Q(deployment__isnull=False, pool__isnull=True, queue__isnull=True)
-                    | Q(deployment__isnull=True, pool__isnull=False, queue__isnull=True)
-                    | Q(deployment__isnull=True, pool__isnull=True, queue__isnull=False)
+                condition=(Q(kind__in=[*ON_RUN], run__isnull=False) & is_on())
+                | (
+                    Q(kind__in=[*ON_CAPACITY], run__isnull=True)
+                    & (is_on("deployment") | is_on("pool") | is_on("queue") | is_on("global_limit"))
                 ),
                 name="action_has_its_target",
             ),
@@ -185,7 +185,7 @@ class Action(models.Model):
                     condition=Q(kind__in=[*LIMITS], state__in=[*OPEN]),
                     name=f"unique_open_limit_per_{column}",
                 )
-                for column in ("deployment", "pool", "queue")
+                for column in CAPACITIES
             ),
             models.UniqueConstraint(
                 fields=["run"],
@@ -203,8 +203,8 @@ class Action(models.Model):
 
     @property
     def target_capacity(self) -> Capacity:
-        """The deployment, work pool or work queue."""
-        return self.pool or self.queue or self.target_deployment
+        """The deployment, work pool, work queue or global limit."""
+        return self.pool or self.queue or self.global_limit or self.target_deployment
 
     @property
     def target_run(self) -> Run:

@@ -61,6 +61,7 @@ VERBS: dict[str, str] = {
     "queue.pause": "Paused a work queue",
     "queue.resume": "Resumed a work queue",
     "queue.limit": "Changed limit or priority of a work queue",
+    "global_limit.limit": "Changed a concurrency limit",
     "limit.changed": "Limit changed in Prefect",
     "limit.outrun": "Limit changed by someone else first",
     "limit.failed": "Could not change a limit",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flows.wording import deployment_name
 from flows import definition
+from flows.wording import deployment_name
 from runs import actions, audit
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor

@@ -26,6 +26,7 @@ from flows.prefect_api.records import (
     DeploymentRecord,
     EventRecord,
     FlowRunRecord,
+    GlobalLimitRecord,
     LogRecord,
     NewFlowRun,
     NotFound,
@@ -78,6 +79,7 @@ class FakePrefect(PrefectClient):
         self._flows: dict[str, UUID] = {}
         self._pools: dict[str, WorkPoolRecord] = {}
         self._automations: dict[UUID, AutomationRecord] = {}
+        self._limits: dict[UUID, GlobalLimitRecord] = {}
         # Why the list of automations alone is refused, if it is.
         self.refuses_automations: PrefectError | None = None
         self._runs: dict[UUID, FlowRunRecord] = {}
@@ -136,6 +138,18 @@ class FakePrefect(PrefectClient):
         made = AutomationRecord(pk or uuid4(), plain_text.name(name), is_enabled, found)
         self._automations[made.id] = made
         return made.id
+
+    def add_global_limit(self, name: str, concurrency_limit: int, **fields: Any) -> GlobalLimitRecord:
+        plain: dict[str, Any] = {"active_slots": 0, "is_active": True, "slot_decay_per_second": 0.0}
+        record = GlobalLimitRecord(uuid4(), name, concurrency_limit, **plain | fields)
+        self._limits[record.id] = record
+        return record
+
+    def change_global_limit(self, limit_id: UUID, **fields: Any) -> None:
+        self._limits[limit_id] = replace(self._limits[limit_id], **fields)
+
+    def remove_global_limit(self, limit_id: UUID) -> None:
+        del self._limits[limit_id]
 
     def remove_automation(self, automation_id: UUID) -> None:
         del self._automations[automation_id]
@@ -303,6 +317,10 @@ class FakePrefect(PrefectClient):
         if name not in self._pools:
             raise NotFound(f"{WHERE} has no work pool {name}.", code="object.not_found", status=404)
         return replace(self._pools[name], workers=(), queues=())
+
+    def global_limits(self) -> list[GlobalLimitRecord]:
+        self._call("global_limits")
+        return sorted(self._limits.values(), key=lambda record: record.name)
 
     def automations(self) -> list[AutomationRecord]:
         self._call("automations")
@@ -526,6 +544,13 @@ class FakePrefect(PrefectClient):
             for each in found.queues
         ]
         self._pools[pool] = replace(found, queues=tuple(queues))
+
+    def update_global_limit(self, limit_id: UUID, changes: Mapping[str, JSON]) -> None:
+        self._call("update_global_limit", limit_id=limit_id, changes=dict(changes))
+        if limit_id not in self._limits:
+            raise NotFound(f"{WHERE} has no concurrency limit {limit_id}.", code="object.not_found", status=404)
+        if not self.ignores_changes:
+            self.change_global_limit(limit_id, **changes)
 
     def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:
         self._call("set_deployment_limit", deployment_id=deployment_id, limit=limit, options=dict(options))

@@ -17,7 +17,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Alias, Deployment, Environment, WorkPool, WorkQueue
+from flows.models import Alias, Deployment, Environment, GlobalLimit, WorkPool, WorkQueue
 from portal.auth.password_reset import path_of_link
 from portal.models import SavedView
 from runs.models import (
@@ -98,6 +98,7 @@ class Site:
     level: ServiceLevel
     notification_rule: NotificationRule
     profile: ResourceProfile
+    global_limit: GlobalLimit
 
     @property
     def slug(self) -> str:

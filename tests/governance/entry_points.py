@@ -107,6 +107,7 @@ SHUT = {
     *(f"admin/runs/chain/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/servicelevel/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/notificationrule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/flows/globallimit/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/resourceprofile/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/changerequest/add/", "admin/runs/changerequest/<path:object_id>/delete/"),
 }
@@ -137,6 +138,7 @@ DOWNLOADED = {
     "environment drift": "runs_drift",
     "service levels": "runs_servicelevel",
     "resource profiles": "runs_resourceprofile",
+    "concurrency limits": "flows_globallimit",
 }
 
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
@@ -463,6 +465,10 @@ DOORS: dict[str, Door] = {
     "remove a notification rule, by page": Door(
         "admin/runs/notificationrule/<int:pk>/remove/",
         press("runs_notificationrule_remove", "notification_rule", reason="r"),
+    ),
+    "change a concurrency limit, by page": Door(
+        "admin/flows/globallimit/<int:pk>/limits/",
+        press("flows_globallimit_limits", "global_limit", concurrency_limit="9", reason="r", confirm=slug),
     ),
     "create a resource profile, by page": Door(
         "admin/runs/resourceprofile/new/", press("runs_resourceprofile_new", **PROFILE)

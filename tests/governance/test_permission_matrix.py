@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -14,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.catalog import sync
-from flows.models import Alias, Deployment, Environment, WorkPool
+from flows.models import Alias, Deployment, Environment, GlobalLimit, WorkPool
 from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.automation import chain_steps, chains, schedule_clock, schedules
@@ -173,6 +174,9 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         failure=a_failure(deployment),
         level=ServiceLevel.objects.create(environment=environment, kind="late", threshold=5, created_by_name="ada"),
         notification_rule=notification_rules.create("a rule", ["failed"], by=by(requester), environment=environment),
+        global_limit=GlobalLimit.objects.create(
+            environment=environment, name="licences", prefect_id=uuid4(), concurrency_limit=4, synced_at=timezone.now()
+        ),
         profile=ResourceProfile.objects.create(
             environment=environment, name="large", pool_name="gpu", work_queue="fast", created_by_name="ada"
         ),
@@ -365,6 +369,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/servicelevel": [there.level.pk],
         "runs/notificationrule": [there.notification_rule.pk],
         "runs/resourceprofile": [there.profile.pk],
+        "flows/globallimit": [there.global_limit.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

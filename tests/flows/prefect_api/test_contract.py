@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
 from typing import Any, Protocol, cast
@@ -20,6 +21,7 @@ from flows.prefect_api.records import (
     Credential,
     EventRecord,
     FlowRunRecord,
+    GlobalLimitRecord,
     NewFlowRun,
     NotFound,
     PrefectError,
@@ -77,6 +79,7 @@ class Bench(Protocol):
     def make_pool(self) -> str: ...
     def make_queue(self, pool: str, name: str, **columns: Any) -> None: ...
     def automation(self, name: str, *starts: tuple[str, UUID | None]) -> UUID: ...
+    def make_limit(self, name: str, limit: int) -> UUID: ...
     def plan(self, deployment_id: UUID) -> None: ...
     def put(self, flow_run_id: UUID, state: str) -> None: ...
     def delete_run(self, flow_run_id: UUID) -> None: ...
@@ -125,6 +128,9 @@ class FakeBench:
 
     def automation(self, name: str, *starts: tuple[str, UUID | None]) -> UUID:
         return self.fake.add_automation(name, *starts)
+
+    def make_limit(self, name: str, limit: int) -> UUID:
+        return self.fake.add_global_limit(name, limit).id
 
     def plan(self, deployment_id: UUID) -> None:
         self.fake.add_run(deployment_id, auto_scheduled=True)
@@ -249,6 +255,12 @@ class RealBench:
         made = UUID(str(self._post("/automations/", body)["id"]))
         self._automations.append(made)
         return made
+
+    def make_limit(self, name: str, limit: int) -> UUID:
+        if name.startswith("tag:"):
+            body = {"tag": name.removeprefix("tag:"), "concurrency_limit": limit}
+            return UUID(str(self._post("/concurrency_limits/", body)["id"]))
+        return UUID(str(self._post("/v2/concurrency_limits/", {"name": name, "limit": limit})["id"]))
 
     def plan(self, deployment_id: UUID) -> None:
         schedules = self._http.get(f"/deployments/{deployment_id}/schedules").json()
@@ -540,6 +552,32 @@ def test_the_limit_of_a_deployment_changes_and_nothing_else_of_it(client: Prefec
         client.set_deployment_limit(uuid4(), 1, {})
 
 
+@pytest.mark.parametrize("prefix", ["", "tag:"])
+def test_a_global_limit_changes_and_nothing_else_of_it(bench: Bench, client: PrefectClient, prefix: str) -> None:
+    name = f"{prefix}contract-{uuid4()}"
+    bench.make_limit(name, 4)
+
+    def found() -> GlobalLimitRecord:
+        (record,) = [each for each in client.global_limits() if each.name == name]
+        return record
+
+    before = found()
+    assert (before.concurrency_limit, before.active_slots, before.is_active) == (4, 0, True)
+    client.update_global_limit(before.id, {"concurrency_limit": 0})
+    assert found() == replace(before, concurrency_limit=0)
+    client.update_global_limit(before.id, {"is_active": False, "concurrency_limit": 9})
+    assert found() == replace(before, concurrency_limit=9, is_active=False)
+    client.update_global_limit(before.id, {"is_active": True})
+    assert found() == replace(before, concurrency_limit=9)
+    with pytest.raises(NotFound):
+        client.update_global_limit(uuid4(), {"is_active": False})
+
+
+def test_the_limit_of_a_deployment_is_not_among_the_global_ones(client: PrefectClient, deployment_id: UUID) -> None:
+    client.set_deployment_limit(deployment_id, 2, {})
+    assert not [each for each in client.global_limits() if str(deployment_id) in each.name]
+
+
 def test_what_is_not_there_is_not_found(client: PrefectClient, start: Start) -> None:
     nowhere = uuid4()
 
@@ -589,6 +627,22 @@ def test_what_starting_returns_is_what_is_read_afterwards(client: PrefectClient,
 
 def test_a_run_without_a_name_gets_one(start: Start) -> None:
     assert start(name=None).name
+
+
+def test_a_run_has_its_own_job_variables_and_queue(bench: Bench, client: PrefectClient, start: Start) -> None:
+    pool, of = bench.make_pool(), bench.deploy()
+    bench.change(of, pool)
+    bench.make_queue(pool, "fast")
+    variables: dict[str, JSON] = {"env": {"CPU": "4"}}
+    run = start(of, job_variables=variables, work_queue_name="fast")
+    assert (run.job_variables, run.work_queue_name) == (variables, "fast")
+    again = read(client, run.id)
+    assert (again.job_variables, again.work_queue_name) == (variables, "fast")
+    # Without any, none: those of the deployment are read by the worker.
+    assert start(of).job_variables == {}
+    ids = client.create_flow_runs(of, [NewFlowRun({"rows": 1}, str(uuid4()), None, (), None, variables, "fast")])
+    together = read(client, cast(UUID, ids[0]))
+    assert (together.job_variables, together.work_queue_name) == (variables, "fast")
 
 
 def test_a_later_start_is_kept_to_the_microsecond(start: Start) -> None:

@@ -130,6 +130,16 @@ ROUTES = [
     ),
     Route(
         "patch",
+        "/concurrency-limits/{number}",
+        "change a concurrency limit, by page",
+        lambda caller, there: caller.send(
+            "PATCH",
+            f"/concurrency-limits/{there.global_limit.pk}",
+            {"concurrency_limit": 9, "reason": "r", "confirm": there.slug},
+        ),
+    ),
+    Route(
+        "patch",
         "/presets/{number}",
         "rename a preset, by page",
         lambda caller, there: caller.send("PATCH", f"/presets/{there.shared_preset.pk}", {"name": "new"}),
