@@ -12,10 +12,10 @@ from runs import changes, levels
 from runs.actors import Actor
 from runs.automation import chain_pacing, chains
 from runs.changes import agent_stop
-from runs.governance import agents
+from runs.governance import agents, grants
 from runs.models import Chain, ChangeRequest, TokenScope
 from runs.models.request import State
-from tests.cast import by
+from tests.cast import by, person
 from tests.failed_runs import a_failure
 from tests.fakes.prefect import FakePrefect
 from tests.made_chains import deploy, end, go_on, latest, make, step, where
@@ -179,8 +179,9 @@ def test_schedules_and_rules_are_read_without_values(helper: Actor, deployment: 
         assert done(elsewhere, tool)["items"] == []
 
 
-def test_failures_and_levels_are_read(helper: Actor, deployment: Deployment, requester: User, manager: User) -> None:
-    failure = a_failure(deployment)
+def test_failures_and_levels_are_read(helper: Actor, deployment: Deployment, requester: User) -> None:
+    failure, manager = a_failure(deployment), person("manager")
+    grants.grant(by=Actor.system(), person=manager, verbs=["see", "manage"], environment=deployment.environment)
     levels.create(deployment.environment, by=by(manager), kind="late", threshold=7)
     (row,) = done(helper, "failures")["items"]
     assert (row["failure"], row["reason"]["untrusted"]) == (failure.pk, True)
