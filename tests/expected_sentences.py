@@ -131,6 +131,9 @@ SENTENCES: dict[str, list[str]] = {
     "chain.agent": [
         "Agents do not define chains, and decide nothing about their runs. A person can.",
     ],
+    "chain.agent_backfill": [
+        "Step {} is a backfill, which agents request by themselves. A person can request the chain.",
+    ],
     "chain.agent_values": [
         "Step {} has values from artifacts, and the agent may run it with certain values only. A person can request "
         "the chain.",
@@ -171,6 +174,9 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "chain.paused": [
         "Request {} is already {}: no step of it starts.",
+    ],
+    "chain.over_values": [
+        "Step {} would have {} runs. At most {} with short values are possible: split it.",
     ],
     "chain.parameter_invalid": [
         "Step {}: {}",

@@ -12,7 +12,7 @@ from flows.catalog import sync
 from flows.models import Environment
 from runs import consumers, mirror, tasks
 from runs.automation import chains
-from runs.automation.chain_steps import read_progress
+from runs.automation.chain_progress import read_progress
 from runs.models import Chain, ChangeRequest, QueuedTask, RunRequest
 from tests.cast import SCHEMA, by
 from tests.fakes.prefect import FakePrefect

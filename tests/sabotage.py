@@ -245,6 +245,22 @@ SABOTAGES = (
         "open_runs)",
     ),
     Sabotage(
+        "a backfill within a chain starts all its runs at a time",
+        (
+            "tests/runs/automation/test_chain_items.py::test_each_value_runs_once_so_many_at_a_time_and_then_the_next_step",
+        ),
+        "runs/automation/chain_items.py",
+        "        room = max(self.over.at_once - at_work, 0)\n",
+        "        room = len(self.values)\n",
+    ),
+    Sabotage(
+        "a backfill within a chain needs no permission for each of its values",
+        ("tests/runs/automation/test_chain_items.py::test_values_come_from_an_input_and_each_must_be_allowed",),
+        "runs/automation/chain_items.py",
+        "            by.require(verb, deployment, found)\n",
+        "            pass\n",
+    ),
+    Sabotage(
         "steps of a paused chain start",
         ("tests/runs/automation/test_chains.py::test_a_paused_chain_is_not_retried_and_ends_where_nothing_is_left",),
         "runs/automation/chain_steps.py",

@@ -23,9 +23,9 @@ from runs import changes, names
 from runs.access.decisions import Permissions
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
-from runs.automation import chain_pacing, chain_steps, chains
+from runs.automation import chain_pacing, chains
 from runs.automation.chain_listings import CHAINS
-from runs.automation.chain_steps import ChainProgress
+from runs.automation.chain_progress import ChainProgress, read_progress
 from runs.models import Chain, ChangeRequest, RunRequest, Verb
 
 router = Router(tags=["Chains"])
@@ -124,6 +124,10 @@ class StepRow(Row):
     state: str = Field(description="State of that request.", examples=["held"])
     run: UUID | None = Field(description="Prefect's id of the run.")
     waits_for: str = Field(description="What a person must decide; empty if nothing.")
+    items: int = Field(
+        description="Runs of a step that is a backfill; 0 of every other. Then the fields above are of one."
+    )
+    items_completed: int
 
 
 class ChainRunRow(Row):
@@ -163,7 +167,7 @@ class ChainRunRow(Row):
 
 
 def step_row(progress: ChainProgress, key: str, deployment: str) -> StepRow:
-    run_request = progress.latest.get(key)
+    run_request, items = progress.latest.get(key), progress.items.get(key)
     return StepRow(
         key=key,
         deployment=deployment,
@@ -173,6 +177,8 @@ def step_row(progress: ChainProgress, key: str, deployment: str) -> StepRow:
         state=run_request.state if run_request else "",
         run=run_request.flow_run_id if run_request else None,
         waits_for=changes.why_waiting(run_request) if run_request else "",
+        items=len(items.values) if items else 0,
+        items_completed=items.completed if items else 0,
     )
 
 
@@ -264,7 +270,7 @@ def run_of(by: Actor, number: int, permissions: Permissions | None = None) -> Ch
 
 def read_run(by: Actor, number: int) -> ChainRunRow:
     permissions = Permissions.of(by)
-    return ChainRunRow.of(chain_steps.read_progress(run_of(by, number, permissions)), permissions)
+    return ChainRunRow.of(read_progress(run_of(by, number, permissions)), permissions)
 
 
 @router.get("/chain-runs/{number}", response={200: ChainRunRow, **PROBLEMS}, summary="Read a run of a chain")
@@ -333,7 +339,7 @@ def decide(
 
 def attempt_of(change: ChangeRequest, step: str) -> RunRequest:
     """Return the latest attempt of a step; raises `NotVisible`."""
-    latest = chain_steps.read_progress(change).latest
+    latest = read_progress(change).latest
     rows = change.run_requests.select_related("environment", "deployment__environment", "spec", "change")
     if step not in latest:
         return one(rows.none(), "started step", occurrence=step)

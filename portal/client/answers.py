@@ -185,7 +185,10 @@ class ChainDetail(Chain):
 
 @dataclass(frozen=True, slots=True)
 class ChainStep:
-    """Where a step is: `outcome` is waiting, ready, running, completed, failed or skipped."""
+    """Where a step is: `outcome` is waiting, ready, running, completed, failed or skipped.
+
+    `items` are the runs of a step that is a backfill, and 0 of every other.
+    """
 
     key: str
     deployment: str
@@ -195,6 +198,8 @@ class ChainStep:
     state: str
     run: str | None
     waits_for: str
+    items: int
+    items_completed: int
 
 
 @dataclass(frozen=True, slots=True)

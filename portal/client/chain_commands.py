@@ -175,5 +175,6 @@ def sentences(run: ChainRun) -> Iterator[str]:
 def describe(step: ChainStep) -> str:
     number = f"request {step.request}" if step.request else ""
     again = f"attempt {step.attempt}" if step.attempt > 1 else ""
-    facts = ", ".join(each for each in (number, again, step.waits_for) if each)
+    items = f"{step.items_completed} of {step.items} runs completed" if step.items else ""
+    facts = ", ".join(each for each in (items, number, again, step.waits_for) if each)
     return f"  {step.outcome:<10} {step.key:<20} {step.deployment}  {facts}".rstrip()

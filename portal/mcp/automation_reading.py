@@ -20,18 +20,18 @@ from runs import changes, failures, levels
 from runs.access.decisions import Permissions
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
-from runs.automation import chain_definition, chain_steps
+from runs.automation import chain_definition
 from runs.automation.chain_checks import deployments_of
 from runs.automation.chain_definition import Step
 from runs.automation.chain_inputs import input_schema
 from runs.automation.chain_listings import CHAINS
-from runs.automation.chain_steps import ChainProgress
+from runs.automation.chain_progress import ChainProgress, read_progress
 from runs.automation.rule_listings import EVENT_RULES
 from runs.automation.schedule_listings import SCHEDULES
 from runs.models import Chain, ChangeRequest, EventRule, FailureGroup, Schedule, ServiceLevel
 
 # How a parameter of a step has its value, as the definition names it.
-SOURCES = ("value", "input", "artifact")
+SOURCES = ("over", "value", "input", "artifact")
 
 
 class Listed(Paged):
@@ -119,7 +119,7 @@ def chain_run(by: Actor, given: OneChainRun) -> Answer:
 
 def chain_run_row(change: ChangeRequest) -> Answer:
     """Return where each step of a run of a chain is; its inputs are left out."""
-    progress = chain_steps.read_progress(change)
+    progress = read_progress(change)
     chain_run = progress.chain_run
     return {
         **{name: value for name, value in marked_rows.change_row(change).items() if name != "runs"},
@@ -131,7 +131,7 @@ def chain_run_row(change: ChangeRequest) -> Answer:
 
 
 def taken_step(progress: ChainProgress, step: Step) -> Answer:
-    run_request = progress.latest.get(step.key)
+    run_request, items = progress.latest.get(step.key), progress.items.get(step.key)
     return {
         "step": step.key,
         "deployment": mark("deployment name", step.deployment),
@@ -140,6 +140,8 @@ def taken_step(progress: ChainProgress, step: Step) -> Answer:
         "state": run_request.state if run_request else None,
         "run": str(run_request.flow_run_id) if run_request and run_request.flow_run_id else None,
         "waits_for": changes.why_waiting(run_request) if run_request else "",
+        "items": len(items.values) if items else 0,
+        "items_completed": items.completed if items else 0,
     }
 
 

@@ -11,6 +11,7 @@ from portal.ui.step_graph import Arrow, Box, step_graph
 from portal.ui.text import json_text
 from runs.automation.chain_definition import Definition, Step
 from runs.automation.chain_graph import Edge, Outcome, When, layers
+from runs.automation.chain_items import Items
 from runs.models import Chain, RunRequest
 from runs.models.request import State
 
@@ -29,8 +30,21 @@ def state_badge(chain: Chain) -> Badge:
     return Badge("Enabled", "green") if chain.is_enabled else Badge("Disabled", "grey")
 
 
-def step_badge(outcome: str, run_request: RunRequest | None, *, is_over: bool) -> Badge:
-    """Return the state of a step: that of its run as soon as there is one."""
+# Outcome of a step that is a backfill -> its label and colour, before how many of its runs completed.
+OF_ITEMS: dict[str, tuple[str, str]] = {
+    Outcome.RUNNING: ("Running", "blue"),
+    Outcome.COMPLETED: ("Completed", "green"),
+    Outcome.FAILED: ("Failed", "red"),
+}
+
+
+def step_badge(outcome: str, run_request: RunRequest | None, items: Items | None = None, *, is_over: bool) -> Badge:
+    """Return the state of a step: that of its run as soon as there is one, of several how many completed."""
+    if run_request and items:
+        label, colour = OF_ITEMS[outcome]
+        if run_request.state == State.HELD:
+            label, colour = AT_GATE.state_label, AT_GATE.state_colour
+        return Badge(f"{label}, {items.completed} of {len(items.values)}", colour)
     if run_request is None:
         return NOT_STARTED if is_over and outcome != Outcome.SKIPPED else Badge(*UNSTARTED[outcome])
     if run_request.state == State.HELD:
@@ -58,6 +72,8 @@ def edge_sentence(edge: Edge) -> str:
 def marks(step: Step) -> list[str]:
     """Return what is special about a step, in words."""
     found = ["gate"] if step.gate else []
+    if step.over:
+        found.append("backfill")
     if step.retries:
         found.append("1 retry" if step.retries == 1 else f"{step.retries} retries")
     if step.timeout_minutes:
@@ -71,6 +87,8 @@ def sources(step: Step, public: Mapping[str, Any] | None = None) -> list[tuple[s
     for name, source in step.parameters.items():
         if "input" in source:
             text = f"input {source['input']}"
+        elif "over" in source:
+            text = over_text(source, is_shown=public is None or name in public)
         elif "value" in source:
             text = json_text(source["value"]) if public is None or name in public else "hidden"
         else:
@@ -79,6 +97,19 @@ def sources(step: Step, public: Mapping[str, Any] | None = None) -> list[tuple[s
                 text += f", within {json_text(source['schema'])}"
         found.append((name, text))
     return found
+
+
+def over_text(source: Mapping[str, Any], *, is_shown: bool) -> str:
+    """Return for which values a step runs once each, and how."""
+    over = source["over"]
+    if isinstance(over, dict):
+        what = f"each of input {over['input']}"
+    elif not is_shown:
+        what = "each of several, hidden"
+    else:
+        what = f"each of {over if isinstance(over, str) else json_text(over)}"
+    ends = "stops at a failure" if source["on_failure"] == "stop" else "goes on after a failure"
+    return f"{what}, {source['at_once']} at a time, {ends}"
 
 
 def graph(

@@ -10,6 +10,7 @@ from flows.models import Deployment, Environment
 from flows.wording import deployment_name
 from runs.access.decisions import Permissions
 from runs.automation.chain_definition import Definition, Step
+from runs.automation.chain_items import values_over
 from runs.errors import Refused
 from runs.models import Verb
 from runs.requests.destructive import is_destructive
@@ -46,6 +47,8 @@ def require_runnable(
         # One that is hidden looks like one that is missing.
         found[step.key] = deployment = require_known(step, by_name, environment)
         permissions.require(Verb.TRIGGER, deployment)
+        if step.over:
+            permissions.require(Verb.BACKFILL, deployment)
         require_parameters(step, deployment)
     return found
 
@@ -68,15 +71,19 @@ def require_parameters(step: Step, deployment: Deployment) -> None:
             raise Refused(
                 "chain.parameter_required", f"Step {step.key}: {deployment} needs a value for {name}.", step=step.key
             )
-    constants = step.constants
-    others = [name for name in properties if name not in constants]
-    try:
-        values = schemas.validate(schemas.without(schema, others), constants, defaults={})
-    except schemas.Invalid as invalid:
-        raise Refused("chain.parameter_invalid", f"Step {step.key}: {invalid}", step=step.key) from invalid
-    if is_destructive(deployment, {**deployment.parameter_defaults, **values}):
-        raise Refused(
-            "chain.destructive",
-            f"Step {step.key}: {deployment} deletes data, which is confirmed for each run. Run it by itself.",
-            step=step.key,
-        )
+    over = step.over
+    each = values_over(step, over, deployment, over.values) if over and over.values is not None else []
+    for constants in (
+        [{**step.constants, over.parameter: value} for value in each] if over and each else [step.constants]
+    ):
+        others = [name for name in properties if name not in constants]
+        try:
+            values = schemas.validate(schemas.without(schema, others), constants, defaults={})
+        except schemas.Invalid as invalid:
+            raise Refused("chain.parameter_invalid", f"Step {step.key}: {invalid}", step=step.key) from invalid
+        if is_destructive(deployment, {**deployment.parameter_defaults, **values}):
+            raise Refused(
+                "chain.destructive",
+                f"Step {step.key}: {deployment} deletes data, which is confirmed for each run. Run it by itself.",
+                step=step.key,
+            )

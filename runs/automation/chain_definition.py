@@ -6,6 +6,9 @@
             "parameters": {"rows": {"value": 100},
                            "level": {"step": "ingest", "artifact": "drift", "pointer": "/level"}},
             "after": [{"step": "ingest", "when": "completed"}]}]}
+
+A step that runs once for each value of a parameter has as the source of that parameter
+{"over": "2026-01..2026-06", "at_once": 3, "on_failure": "stop"}, or {"over": {"input": "months"}}.
 """
 
 from __future__ import annotations
@@ -22,8 +25,12 @@ from runs.automation.chain_graph import Edge, Node, ValueTest, When, ancestors, 
 from runs.automation.hook_mapping import DEEPEST
 from runs.automation.value_mapping import is_pointer
 from runs.errors import Refused
+from runs.models import ChangeRequest
 from runs.models.chain import LONGEST_KEY
+from runs.requests.backfill import AT_ONCE
 from runs.requests.spec import MOST_RETRIES
+
+OnFailure = ChangeRequest.OnFailure
 
 # What a person can review as one page, and the graph draws.
 MOST_STEPS = 100
@@ -34,11 +41,31 @@ LONGEST_ARTIFACT = 300
 STEP = {"key", "deployment", "parameters", "after", "gate", "retries", "timeout_minutes"}
 EDGE = {"step", "when", "artifact", "pointer", "equals"}
 OF_ARTIFACT = {"step", "artifact", "pointer", "schema"}
+OVER = {"over", "at_once", "on_failure"}
+# Runs of a step that is a backfill, at a time.
+MOST_AT_ONCE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The parameter of a step for each value of which it runs once, so many at a time.
+
+    `values` is a range or a list, or None where `input` names the one that has it.
+    """
+
+    parameter: str
+    values: str | list[Any] | None
+    input: str
+    at_once: int
+    goes_on: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`parameters` has name -> {value}, {input} or {step, artifact, pointer, schema}; the last can lack `schema`."""
+    """`parameters` has name -> {value}, {input}, {step, artifact, pointer, schema} or {over, at_once, on_failure}.
+
+    The third can lack `schema`, and a step has at most one of the last.
+    """
 
     key: str
     deployment: str
@@ -60,6 +87,22 @@ class Step:
     def input_names(self) -> dict[str, str]:
         """Parameter -> the input that it has the value of."""
         return {name: source["input"] for name, source in self.parameters.items() if "input" in source}
+
+    @property
+    def over(self) -> Over | None:
+        """Return what makes the step a backfill; None of every other step."""
+        for name, source in self.parameters.items():
+            if "over" in source:
+                given, goes_on = source["over"], source["on_failure"] == OnFailure.GO_ON
+                is_input = isinstance(given, dict)
+                named = given["input"] if is_input else ""
+                return Over(name, None if is_input else given, named, source["at_once"], goes_on)
+        return None
+
+    @property
+    def inputs(self) -> set[str]:
+        """The inputs that it uses."""
+        return {*self.input_names.values(), *([self.over.input] if self.over and self.over.input else [])}
 
     @property
     def from_artifacts(self) -> dict[str, Mapping[str, Any]]:
@@ -131,6 +174,13 @@ def read(given: Any) -> Definition:
         for name, source in step.from_artifacts.items():
             if source["step"] not in ancestors(nodes, step.key):
                 raise wrong(f"{name} is taken from {source['step']}, which is no step before it.", step.key)
+        read_from = {edge.before for edge in step.after if edge.test}
+        read_from |= {source["step"] for source in step.from_artifacts.values()}
+        for each in steps:
+            if each.over and each.key in read_from:
+                raise wrong(
+                    f"No value can be taken from {each.key}, which has a run for each of several values.", step.key
+                )
     return Definition(steps, read_inputs(given.get("inputs") or {}, steps))
 
 
@@ -174,6 +224,8 @@ def read_step(given: Any, place: int) -> Step:
     if minutes is not None and not is_number(minutes, 1, MOST_MINUTES):
         raise wrong(f"Its time-out is 1 to {MOST_MINUTES} minutes, or none.", key)
     sources = {name: read_source(name, source, key) for name, source in parameters.items()}
+    if sum("over" in source for source in sources.values()) > 1:
+        raise wrong("It runs over the values of one parameter only.", key)
     return Step(key, deployment.strip(), sources, tuple(read_edge(each, key) for each in after), gate, retries, minutes)
 
 
@@ -188,16 +240,34 @@ def read_source(name: str, given: Any, key: str) -> dict[str, Any]:
             return dict(given)
         if set(given) == {"input"} and isinstance(given["input"], str) and KEY.fullmatch(given["input"]):
             return dict(given)
+        if "over" in given and (over := read_over(given)):
+            return over
         is_artifact = set(given) | {"schema"} == OF_ARTIFACT and isinstance(given["step"], str)
         if is_artifact and is_artifact_key(given["artifact"]) and is_pointer(given["pointer"]):
             if "schema" in given and (errors := predicates.problems({"properties": {name: given["schema"]}})):
                 raise wrong(f"The schema of {name} cannot be used. {errors[0]}", key)
             return dict(given)
     raise wrong(
-        f'Give {name} a constant ({{"value": 100}}), an input ({{"input": "month"}}) or a value of an artifact '
-        '({"step": "ingest", "artifact": "drift", "pointer": "/level"}).',
+        f'Give {name} a constant ({{"value": 100}}), an input ({{"input": "month"}}), a value of an artifact '
+        '({"step": "ingest", "artifact": "drift", "pointer": "/level"}) or values to run over ({"over": "1..12"}).',
         key,
     )
+
+
+def read_over(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a step runs over; None for what is none."""
+    over, at_once = given["over"], given.get("at_once", AT_ONCE)
+    on_failure = given.get("on_failure", OnFailure.STOP)
+    is_named = isinstance(over, dict) and set(over) == {"input"} and isinstance(over["input"], str)
+    is_known = isinstance(over, str | list) or (is_named and KEY.fullmatch(over["input"]))
+    if (
+        not is_known
+        or set(given) - OVER
+        or not is_number(at_once, 1, MOST_AT_ONCE)
+        or on_failure not in list(OnFailure)
+    ):
+        return None
+    return {"over": over, "at_once": at_once, "on_failure": str(on_failure)}
 
 
 def is_artifact_key(text: Any) -> bool:
@@ -220,7 +290,7 @@ def read_edge(given: Any, key: str) -> Edge:
 
 def read_inputs(given: Any, steps: tuple[Step, ...]) -> dict[str, dict[str, Any]]:
     """Return the inputs that the steps use, with what is said about them."""
-    used = sorted({name for step in steps for name in step.input_names.values()})
+    used = sorted({name for step in steps for name in step.inputs})
     if not isinstance(given, dict):
         raise wrong("The inputs are an object.")
     for name, about in given.items():

@@ -9,6 +9,7 @@ from flows.models import Deployment
 from runs.automation.chain_definition import Definition
 
 REFERENCE = "#/definitions/"
+RANGE = "A range such as 2026-01..2026-06, 2026-01-01..2026-01-31/7 or 1..50, or values between commas."
 
 
 def input_schema(definition: Definition, by_key: Mapping[str, Deployment]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -19,9 +20,19 @@ def input_schema(definition: Definition, by_key: Mapping[str, Deployment]) -> tu
     properties: dict[str, Any] = {}
     definitions: dict[str, Any] = {}
     defaults: dict[str, Any] = {}
-    required = []
+    required: list[str] = []
     for name, about in definition.inputs.items():
-        key, parameter = next(uses_of(definition, name))
+        key, parameter = next(uses_of(definition, name), ("", ""))
+        if not key:
+            # Only steps that are backfills use it.
+            title = {"type": "string", "minLength": 1, "title": name, "position": len(properties)}
+            properties[name] = {**title, "description": about.get("description") or RANGE}
+            if "default" in about:
+                given = about["default"]
+                defaults[name] = ", ".join(map(str, given)) if isinstance(given, list) else str(given)
+            else:
+                required.append(name)
+            continue
         deployment = by_key[key]
         schema = deployment.parameter_schema
         node = renamed(schema.get("properties", {}).get(parameter, {}), key)

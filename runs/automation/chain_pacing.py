@@ -5,11 +5,13 @@ A step that was sent to Prefect goes on. One that was released and not sent wait
 
 from __future__ import annotations
 
+from django.utils import timezone
+
 from runs import audit, events, queue
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import chain_steps
-from runs.automation.chain_steps import read_progress
+from runs.automation.chain_progress import read_progress
 from runs.automation.chains import MOST_ATTEMPTS, require_not_agent
 from runs.changes.approvals import lock, publish_change, require_may_withdraw
 from runs.changes.gates import attempt_of
@@ -18,7 +20,7 @@ from runs.changes.pacing import UNSENT, set_progress
 from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
 from runs.errors import Refused
-from runs.models import ChangeRequest, RunEvent, Verb
+from runs.models import ChangeRequest, RunEvent, RunRequest, Verb
 from runs.models.request import State
 from runs.requests.frozen_values import values_of
 
@@ -85,12 +87,20 @@ def restart_failed(change: ChangeRequest, by: Actor) -> tuple[list[str], int]:
     steps = {step.key: step for step in progress.definition.steps}
     started = []
     for key in progress.failed:
-        latest = progress.latest[key]
-        permissions.require(verb, latest.deployment, values_of(latest))
-        if attempt_of(latest) >= MOST_ATTEMPTS:
-            raise Refused(
-                "chain.attempts", f"Step {key} has started {MOST_ATTEMPTS} times. Submit a new request.", step=key
-            )
+        items, latest = progress.items.get(key), progress.latest[key]
+        failed = [items.latest[number] for number in items.failed] if items else [latest]
+        for each in failed:
+            permissions.require(verb, each.deployment, values_of(each))
+            if attempt_of(each) >= MOST_ATTEMPTS:
+                raise Refused(
+                    "chain.attempts", f"Step {key} has started {MOST_ATTEMPTS} times. Submit a new request.", step=key
+                )
+        if items:
+            # They start again as many at a time as the step says: what cannot now does when another one ends.
+            rows = RunRequest.objects.filter(pk__in=[each.pk for each in failed])
+            rows.update(failure_accepted_at=timezone.now())
+            started += chain_steps.start_items(read_progress(change), steps[key])
+            continue
         # What was published since counts; a value that is not there any more stays what it was.
         values = {**latest.mapped_values, **(chain_steps.mapped_values(progress, steps[key]) or {})}
         started.append(chain_steps.start(progress, steps[key], values))

@@ -6,7 +6,6 @@ Whatever is repeated after a kill finds what is there: an attempt of a step is o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -17,16 +16,18 @@ from flows import canonical
 from flows.wording import plural
 from runs import audit, events, queue, requests
 from runs.actors import Actor
-from runs.automation import chain_definition, chain_graph, chain_values
-from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_graph import Edge, Outcome
+from runs.automation import chain_graph, chain_values
+from runs.automation.chain_definition import Step
+from runs.automation.chain_graph import Outcome
+from runs.automation.chain_outcomes import will_start_again
+from runs.automation.chain_progress import ChainProgress, read_progress
 from runs.automation.chain_values import MISSING
 from runs.changes.approvals import publish_change
-from runs.changes.gates import attempt_of
+from runs.changes.gates import attempt_of, item_of, occurrence
 from runs.changes.pacing import set_progress
 from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
-from runs.models import ChainRun, ChangeRequest, RunEvent, RunRequest, RunSpec
+from runs.models import ChangeRequest, RunEvent, RunRequest
 from runs.models.request import State
 from runs.requests.frozen_values import is_intact
 
@@ -46,79 +47,6 @@ EVENTS = frozenset(
 RESUMABLE = timedelta(days=30)
 # Bytes of JSON: a parameter is no place for a table.
 LARGEST_VALUE = 10_000
-# State of the latest attempt of a step -> where the step is.
-OUTCOMES: dict[str, Outcome] = {
-    **dict.fromkeys([State.HELD, State.APPROVED, State.LAUNCHING, State.LAUNCHED], Outcome.RUNNING),
-    State.COMPLETED: Outcome.COMPLETED,
-    **dict.fromkeys([State.FAILED, State.CANCELLED, State.LOST, State.REFUSED], Outcome.FAILED),
-    **dict.fromkeys([State.REJECTED, State.WITHDRAWN, State.EXPIRED], Outcome.FAILED),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class ChainProgress:
-    """One run of a chain as it is: its steps, their specs, the latest attempt of those that started, where each is."""
-
-    change: ChangeRequest
-    chain_run: ChainRun
-    definition: Definition
-    specs: Mapping[str, RunSpec]
-    latest: Mapping[str, RunRequest]
-    outcomes: Mapping[str, Outcome]
-
-    @property
-    def by(self) -> Actor:
-        chain = self.chain_run.version.chain
-        return Actor.chain(chain.pk, chain.name, on_behalf_of=self.change.requested_by_name)
-
-    @property
-    def failed(self) -> list[str]:
-        """The steps from which it can be resumed."""
-        return chain_graph.unhandled_failures(self.definition.nodes, self.outcomes)
-
-
-def read_progress(change: ChangeRequest) -> ChainProgress:
-    """Read a run of a chain; raises `ChainRun.DoesNotExist` for another change request."""
-    chain_run = ChainRun.objects.select_related("version__chain__environment").get(change=change)
-    # Both ways, so that what asks about a gate does not read it again.
-    chain_run.change = change
-    definition = chain_definition.read(chain_run.version.definition)
-    specs = dict(
-        zip(
-            [step.key for step in definition.steps],
-            change.specs.select_related("deployment__environment").order_by("position"),
-            strict=True,
-        )
-    )
-    keys = {spec.pk: key for key, spec in specs.items()}
-    latest: dict[str, RunRequest] = {}
-    found = change.run_requests.select_related("run", "environment", "deployment__environment").prefetch_related(
-        "step_decisions"
-    )
-    for run_request in sorted(found, key=attempt_of):
-        key = keys[run_request.spec_id]
-        run_request.spec, run_request.change = specs[key], change
-        latest[key] = run_request
-    return ChainProgress(change, chain_run, definition, specs, latest, outcomes_of(definition, latest))
-
-
-def outcomes_of(definition: Definition, latest: Mapping[str, RunRequest]) -> dict[str, Outcome]:
-    def tested(edge: Edge) -> bool | None:
-        run = latest[edge.before].run
-        return None if run and not chain_values.is_read(run) else chain_values.equals(run, edge)
-
-    steps = {step.key: step for step in definition.steps}
-    known = {key: outcome_of(steps[key], run_request) for key, run_request in latest.items()}
-    return chain_graph.outcomes(definition.nodes, known, tested)
-
-
-def outcome_of(step: Step, run_request: RunRequest) -> Outcome:
-    return Outcome.RUNNING if will_retry(step, run_request) else OUTCOMES[run_request.state]
-
-
-def will_retry(step: Step, run_request: RunRequest) -> bool:
-    """Return whether a step that failed starts again by itself. Not one that a person cancelled or rejected."""
-    return run_request.state == State.FAILED and attempt_of(run_request) <= step.retries
 
 
 # What moves a chain on ------------------------------------------------------------------------------------------------
@@ -162,10 +90,14 @@ def advance(pk: int) -> None:
 
 def start_next(progress: ChainProgress) -> list[audit.Act]:
     """Add an attempt of each step that is next, or is retried, and release them; return the acts for the trail."""
-    change, started = progress.change, []
+    change = progress.change
+    started: list[RunRequest] = []
     for step in progress.definition.steps:
         latest = progress.latest.get(step.key)
-        if latest and will_retry(step, latest):
+        if step.key in progress.items:
+            started += start_items(progress, step)
+            continue
+        if latest and will_start_again(step, latest):
             values: dict[str, Any] | None = latest.mapped_values
         elif progress.outcomes[step.key] == Outcome.READY:
             values = mapped_values(progress, step)
@@ -186,7 +118,23 @@ def start(progress: ChainProgress, step: Step, values: Mapping[str, Any]) -> Run
     """Add the next attempt of a step, held until it is released."""
     latest = progress.latest.get(step.key)
     attempt = attempt_of(latest) + 1 if latest else 1
-    return requests.add_occurrence(progress.specs[step.key], str(attempt), values=values)
+    return requests.add_occurrence(progress.specs[step.key], occurrence(attempt), values=values)
+
+
+def start_items(progress: ChainProgress, step: Step) -> list[RunRequest]:
+    """Add the next runs of a step that is a backfill, as many as may be open at a time."""
+    items = progress.items[step.key]
+    if progress.outcomes[step.key] not in (Outcome.READY, Outcome.RUNNING) or not (following := items.next(step)):
+        return []
+    if (others := mapped_values(progress, step)) is None:
+        return []
+    started = []
+    for number, before in following:
+        # One that starts again keeps its values.
+        values = before.mapped_values if before else {**others, items.over.parameter: items.values[number - 1]}
+        key = occurrence(attempt_of(before) + 1 if before else 1, number)
+        started.append(requests.add_occurrence(progress.specs[step.key], key, values=values))
+    return started
 
 
 def note_gates(change: ChangeRequest, started: Iterable[RunRequest]) -> None:
@@ -199,6 +147,8 @@ def note_gates(change: ChangeRequest, started: Iterable[RunRequest]) -> None:
 def act_of(progress: ChainProgress, run_request: RunRequest) -> audit.Act:
     key = progress.definition.steps[run_request.spec.position].key
     after = {"step": key, "attempt": attempt_of(run_request), "change": progress.change.pk}
+    if item := item_of(run_request):
+        after["item"] = item
     return audit.Act("chain.step", run_request, progress.by, after=after)
 
 
@@ -296,9 +246,9 @@ def queue_unread(progress: ChainProgress) -> None:
 def cancel_overdue(progress: ChainProgress) -> None:
     """Request the cancellation of runs of steps that are not over within their time-outs."""
     now = timezone.now()
-    for step in progress.definition.steps:
-        run_request = progress.latest.get(step.key)
-        if not step.timeout_minutes or run_request is None or run_request.state != State.LAUNCHED:
+    timed = [(step, each) for step in progress.definition.steps for each in progress.current(step.key)]
+    for step, run_request in timed:
+        if not step.timeout_minutes or run_request.state != State.LAUNCHED:
             continue
         until = (run_request.launched_at or now) + timedelta(minutes=step.timeout_minutes)
         if run_request.run and until <= now:

@@ -25,6 +25,7 @@ from runs.actors import Actor
 from runs.automation import chain_definition
 from runs.automation.chain_checks import deployments_of, require_runnable
 from runs.automation.chain_definition import Definition, Step
+from runs.automation.chain_items import require_each, schema_of, values_over
 from runs.changes.states import ChangeState
 from runs.errors import Refused
 from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunSpec, Verb
@@ -107,13 +108,20 @@ def require_not_agent(by: Actor) -> None:
 
 
 def require_checkable(definition: Definition, by_key: Mapping[str, Deployment], by: Actor) -> None:
-    """Refuse an agent a step whose values come later, if its scopes limit them: nobody could check them then.
+    """Refuse an agent a backfill, and a step whose values come later, if its scopes limit them.
 
-    A launch is checked with the grants of the owner, which can be wider.
+    Nobody could check them then: a launch is checked with the grants of the owner, which can be wider. And the budget
+    counts steps.
     """
     if by.agent is None:
         return
     for step in definition.steps:
+        if step.over:
+            raise Refused(
+                "chain.agent_backfill",
+                f"Step {step.key} is a backfill, which agents request by themselves. A person can request the chain.",
+                step=step.key,
+            )
         target = Target.of(by_key[step.key])
         if step.from_artifacts and not any(
             Verb.TRIGGER in each.verbs and not each.predicate and covers(each, target) for each in by.scope or ()
@@ -203,7 +211,8 @@ def request_run(
         given = require_inputs(definition, inputs)
         by_key = deployments_of(definition, chain.environment)
         require_checkable(definition, by_key, by)
-        specs = [spec_of(step, by_key[step.key], given) for step in definition.steps]
+        permissions = Permissions.of(by)
+        specs = [spec_of(step, by_key[step.key], given, permissions) for step in definition.steps]
         public = public_inputs(definition, by_key, given)
         # The entry is that of the submission.
         act.is_repeat = True
@@ -231,12 +240,21 @@ def require_inputs(definition: Definition, inputs: Mapping[str, Any]) -> dict[st
     return {**defaults, **inputs}
 
 
-def spec_of(step: Step, deployment: Deployment, given: Mapping[str, Any]) -> Spec:
-    """Return what one step runs: constants and inputs are fixed now, values of artifacts come with each attempt."""
+def spec_of(step: Step, deployment: Deployment, given: Mapping[str, Any], permissions: Permissions) -> Spec:
+    """Return what one step runs: constants and inputs are fixed now, values of artifacts come with each attempt.
+
+    Of a step that is a backfill the values are fixed now too: each run brings one of those that were approved.
+    """
     # An input without a value is left to the default of the parameter.
     inputs = {name: given[of] for name, of in step.input_names.items() if of in given}
     mapped = {name: approved_schema(deployment, name, source) for name, source in step.from_artifacts.items()}
-    return Spec(deployment, {**step.constants, **inputs}, mapped=mapped, max_runs=MOST_ATTEMPTS)
+    fixed, most = {**step.constants, **inputs}, MOST_ATTEMPTS
+    if over := step.over:
+        values = values_over(step, over, deployment, given.get(over.input, "") if over.input else over.values)
+        require_each(step, over, deployment, fixed, values, permissions)
+        mapped[over.parameter] = schema_of(values)
+        most = MOST_ATTEMPTS * len(values)
+    return Spec(deployment, fixed, mapped=mapped, max_runs=most)
 
 
 def approved_schema(deployment: Deployment, name: str, source: Mapping[str, Any]) -> dict[str, Any]:

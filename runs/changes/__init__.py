@@ -15,7 +15,7 @@ from runs.changes.approvals import (
 )
 from runs.changes.evidence import require_evidence
 from runs.changes.gate_decisions import let_go, reject_step, why_waiting
-from runs.changes.gates import attempt_of
+from runs.changes.gates import attempt_of, is_of_backfill, item_of
 from runs.changes.launch_queue import LANES, queue_launches
 from runs.changes.launch_results import hold, launched, launched_together, note_sent, recheck, refuse, requeue
 from runs.changes.overrides import MAX_OVERRIDE, MIN_OVERRIDE, break_glass, override, review
@@ -53,6 +53,8 @@ __all__ = [
     "expire",
     "hold",
     "involved_in",
+    "is_of_backfill",
+    "item_of",
     "launched",
     "launched_together",
     "let_go",

@@ -33,6 +33,8 @@ def let_go(run_request: RunRequest, *, by: Actor, reason: str = "") -> None:
             raise Refused("gate.reason_required", "Give a reason for letting it start: it was not approved so.")
         record(run_request, True, by=by, reason=reason)
         release(change)
+        # Of a step that is a backfill the other runs follow.
+        queue.enqueue("runs.tasks.advance_chain", change.pk)
         act.before = {"state": State.HELD, "waited_for": waits_for}
         act.after = {"digest": change.digest}
 

@@ -22,6 +22,8 @@ def why_gated(run_request: RunRequest) -> str:
     if chain_run is None:
         return "The version of the chain is missing. Find out who changed the database."
     if attempt_of(run_request) == 1:
+        if item_of(run_request) > 1 and is_first_let_go(run_request):
+            return ""
         return AT_GATE if chain_run.version.step(run_request.spec.position)["gate"] else ""
     # Each approval is for one start, and for the retries that were approved with it.
     return NOT_APPROVED if run_request.change.needs_approval and not is_own_retry(run_request, chain_run) else ""
@@ -34,7 +36,28 @@ def is_own_retry(run_request: RunRequest, chain_run: ChainRun) -> bool:
 
 def attempt_of(run_request: RunRequest) -> int:
     """Return which attempt of its step a run request is, counted from 1."""
-    return int(run_request.occurrence)
+    return int(run_request.occurrence.partition("-")[0])
+
+
+def item_of(run_request: RunRequest) -> int:
+    """Return which run of a step that is a backfill a run request is, counted from 1; 0 of every other step."""
+    return int(run_request.occurrence.partition("-")[2] or 0)
+
+
+def is_of_backfill(run_request: RunRequest) -> bool:
+    """Return whether a run request is one of several of a step of a chain."""
+    return run_request.change.kind == ChangeRequest.Kind.CHAIN and item_of(run_request) > 0
+
+
+def occurrence(attempt: int, item: int = 0) -> str:
+    """Return the key of an attempt of a step, or of one run of a step that is a backfill."""
+    return f"{attempt}-{item}" if item else str(attempt)
+
+
+def is_first_let_go(run_request: RunRequest) -> bool:
+    """Return whether a person let the first run of a step that is a backfill start: that decides about all of them."""
+    firsts = RunRequest.objects.filter(spec=run_request.spec_id, occurrence__endswith="-1")
+    return any(map(is_let_go, firsts.select_related("change").prefetch_related("step_decisions")))
 
 
 def is_let_go(run_request: RunRequest) -> bool:

@@ -158,7 +158,7 @@ def check_again(run_request: RunRequest) -> None:
     if requester := run_request.change.requested_by:
         permissions = Permissions.of_person(requester)
         permissions.require(Verb(run_request.spec.verb), deployment, values)
-        if run_request.change.is_backfill:
+        if run_request.change.is_backfill or changes.is_of_backfill(run_request):
             permissions.require(Verb.BACKFILL, deployment, values)
         if run_request.change.is_schedule:
             permissions.require(Verb.SCHEDULE, deployment)

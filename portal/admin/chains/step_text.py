@@ -6,6 +6,8 @@ drift completed if crm-drift /level = "HIGH"
 month = {month}
 rows = 100
 level = drift: crm-drift /level
+month = over 2026-01..2026-06, 3 at once, go on
+month = over {months}
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ INPUT = re.compile(r"\{(?P<input>[\w-]+)\}")
 ARTIFACT = re.compile(
     r"(?P<step>[\w-]+):\s+(?P<artifact>\S+)(?:\s+(?P<pointer>/\S*))?(?:\s+within\s+(?P<schema>\{.*\}))?"
 )
+
+
+OVER = re.compile(r"over\s+(?P<what>.+?)(?:\s*,\s*(?P<at_once>\d{1,4}) at once)?(?P<go_on>\s*,\s*go on)?", re.DOTALL)
 
 
 def read_after(text: str) -> list[dict[str, Any]]:
@@ -57,6 +62,8 @@ def read_parameters(text: str) -> dict[str, dict[str, Any]]:
             raise ValueError(f"{name} has two values.")
         if of := INPUT.fullmatch(value):
             found[name] = {"input": of["input"]}
+        elif over := OVER.fullmatch(value):
+            found[name] = read_over(over)
         elif source := ARTIFACT.fullmatch(value):
             found[name] = {
                 "step": source["step"],
@@ -67,6 +74,22 @@ def read_parameters(text: str) -> dict[str, dict[str, Any]]:
         else:
             found[name] = {"value": read_value(value)}
     return found
+
+
+def read_over(found: re.Match[str]) -> dict[str, Any]:
+    """Return what a step runs over."""
+    of, what = INPUT.fullmatch(found["what"]), read_value(found["what"])
+    return {
+        "over": {"input": of["input"]} if of else what if isinstance(what, list) else found["what"],
+        **({"at_once": int(found["at_once"])} if found["at_once"] else {}),
+        **({"on_failure": "go_on"} if found["go_on"] else {}),
+    }
+
+
+def write_over(source: Mapping[str, Any]) -> str:
+    over = source["over"]
+    what = f"{{{over['input']}}}" if isinstance(over, dict) else over if isinstance(over, str) else json.dumps(over)
+    return f"over {what}, {source['at_once']} at once{', go on' if source['on_failure'] == 'go_on' else ''}"
 
 
 def write_after(edges: Sequence[Mapping[str, Any]]) -> str:
@@ -87,6 +110,8 @@ def write_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> str:
 def write_source(source: Mapping[str, Any]) -> str:
     if "input" in source:
         return f"{{{source['input']}}}"
+    if "over" in source:
+        return write_over(source)
     if "value" in source:
         return json.dumps(source["value"], ensure_ascii=False)
     found = f"{source['step']}: {source['artifact']} {source['pointer']}".strip()

@@ -17,14 +17,31 @@ from portal.ui.text import json_text
 from runs import changes
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.automation import chain_steps
 from runs.automation.chain_definition import Step
 from runs.automation.chain_graph import Outcome
-from runs.automation.chain_steps import ChainProgress
+from runs.automation.chain_items import Items
+from runs.automation.chain_progress import ChainProgress, read_progress
 from runs.models import ChangeRequest, RunRequest, RunSpec, Verb
 from runs.phases import phase_of
 
 ChangeState = ChangeRequest.State
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One run of a step that is a backfill, with the value that it has; blank without permission to view it."""
+
+    value: str
+    run_request: RunRequest | None
+    attempt: int
+
+    @property
+    def state_label(self) -> str:
+        return self.run_request.state_row.state_label if self.run_request else "Not started"
+
+    @property
+    def state_colour(self) -> str:
+        return self.run_request.state_row.state_colour if self.run_request else "grey"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +60,7 @@ class StepRow:
     waits_for: str
     may_decide: bool
     at: datetime | None
+    items: list[ItemRow]
 
     @property
     def state_label(self) -> str:
@@ -55,16 +73,16 @@ class StepRow:
 
 def context(change: ChangeRequest, by: Actor, permissions: Permissions, *, may_decide: bool) -> dict[str, Any]:
     """Build the template context; `may_decide` also lets an approver see what they approve."""
-    progress = chain_steps.read_progress(change)
+    progress = read_progress(change)
     specs = list(progress.specs.values())
     is_own = by.is_same_person_as(change.requested_by_id)
     sees = may_decide or is_own or all(permissions.decide(Verb.SEE_INPUTS, spec.deployment) for spec in specs)
     is_over = change.state in ChangeRequest.OVER
     badges = {
-        key: chain_labels.step_badge(outcome, progress.latest.get(key), is_over=is_over)
+        key: chain_labels.step_badge(outcome, progress.latest.get(key), progress.items.get(key), is_over=is_over)
         for key, outcome in progress.outcomes.items()
     }
-    shown = phase_of(change, [each.state for each in progress.latest.values()])
+    shown = phase_of(change, progress.states)
     chain, version = progress.chain_run.version.chain, progress.chain_run.version
     steps = progress.definition.steps
     return {
@@ -123,7 +141,16 @@ def row(
         (run_request.run_ended_at or (run_request.run.ended_at if run_request.run else None) or run_request.launched_at)
         if run_request
         else None,
+        item_rows(progress.items[step.key], sees=sees) if step.key in progress.items else [],
     )
+
+
+def item_rows(items: Items, *, sees: bool) -> list[ItemRow]:
+    """Return the runs of a step that is a backfill, in the order of their values."""
+    return [
+        ItemRow(json_text(value) if sees else "", row, changes.attempt_of(row) if row else 0)
+        for value, row in ((value, items.latest.get(number)) for number, value in enumerate(items.values, 1))
+    ]
 
 
 def may_decide_about(change: ChangeRequest, deployment: Deployment, by: Actor, permissions: Permissions) -> bool:
@@ -143,6 +170,9 @@ def values(spec: RunSpec, run_request: RunRequest | None, step: Step) -> list[tu
     brought = run_request.mapped_values if run_request else {}
     labels = dict(chain_labels.sources(step))
     for name, schema in spec.mapped.items():
+        if step.over and name == step.over.parameter:
+            found.append((name, f"{labels[name]}: {', '.join(map(json_text, schema['enum']))}"))
+            continue
         bounds = f" within {json_text(schema)}" if schema else ""
         text = json_text(brought[name]) if name in brought else labels[name].partition(", within")[0]
         found.append((name, f"{text}{bounds}"))

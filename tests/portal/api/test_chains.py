@@ -65,6 +65,19 @@ def test_a_chain_is_saved_run_and_followed(
     assert robot.post(f"/chain-runs/{change.pk}/cancel-rest", {}).body["state"] == "withdrawn"
 
 
+def test_a_backfill_within_it_says_how_many_of_its_runs_completed(
+    program: Programs, requester: User, deployed: Environment, fake: FakePrefect
+) -> None:
+    robot = program(requester)
+    over = {"month": {"over": "2026-01..2026-03", "at_once": 2}}
+    number = make(deployed, requester, step("ingest", parameters=over)).pk
+    change = robot.post(f"/chains/{number}/runs", {}).body["id"]
+    go_on()
+    end(ChangeRequest.objects.get(), "ingest", "COMPLETED", fake)
+    (row,) = robot.get(f"/chain-runs/{change}").body["steps"]
+    assert [row[name] for name in ("outcome", "items", "items_completed")] == ["running", 3, 1]
+
+
 def test_a_version_is_saved_and_an_older_one_is_not_run(
     program: Programs, requester: User, deployed: Environment
 ) -> None:

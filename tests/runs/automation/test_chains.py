@@ -18,7 +18,7 @@ from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
 from runs.audit import reconcile
 from runs.automation import chain_pacing, chain_steps, chains
-from runs.automation.chain_steps import read_progress
+from runs.automation.chain_progress import read_progress
 from runs.governance import freezes, grants
 from runs.models import Action, AuditEntry, Chain, ChainVersion, ChangeRequest, RunRequest
 from runs.models.request import State

@@ -95,10 +95,45 @@ def test_a_chain_is_saved_from_the_table_and_shown_in_it_again(
     assert chain.number == 1
 
 
-@pytest.mark.parametrize("text", ["{month}", "ingest: plan /x", "2026-10", "7", "null"])
+@pytest.mark.parametrize("text", ["{month}", "ingest: plan /x", "over 1..3", "2026-10", "7", "null"])
 def test_a_constant_that_looks_like_something_else_is_written_so_that_it_is_read_as_itself(text: str) -> None:
     written = step_text.write_parameters({"name": {"value": text}})
     assert step_text.read_parameters(written) == {"name": {"value": text}}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "month = over 2026-01..2026-03, 3 at once",
+        "month = over 2026-01, 2026-02, 5 at once, go on",
+        "month = over {months}, 5 at once",
+        "rows = over [1, 2], 5 at once",
+    ],
+)
+def test_what_a_step_runs_over_is_written_as_it_is_read(text: str) -> None:
+    ((name, source),) = step_text.read_parameters(text).items()
+    stored = {"at_once": 5, "on_failure": "stop", **source}
+    assert step_text.write_parameters({name: stored}) == text
+
+
+def test_a_step_that_is_a_backfill_is_defined_requested_and_followed(
+    deployed: Environment, requester: User, login: Login, fake: FakePrefect
+) -> None:
+    client = login(requester)
+    row = {**INGEST, "parameters": "month = over {months}, 2 at once"}
+    assert client.post(address("runs_chain_new"), typed(row, environment=deployed.pk)).status_code == 302
+    chain = Chain.objects.get()
+    run = {"version": 1, "submission_key": uuid.uuid4(), "parameters-months": "2026-01..2026-03"}
+    assert "inputs" in client.get(address("runs_chain_run", chain.pk)).context
+    answer = client.post(address("runs_chain_run", chain.pk), run)
+    assert answer.status_code == 302, answer.context["refusal"]
+    go_on()
+    end(ChangeRequest.objects.get(), "ingest", "COMPLETED", fake)
+    page = client.get(answer.headers["Location"])
+    (shown,) = page.context["rows"]
+    assert shown.state_label == "Running, 1 of 3"
+    assert [each.state_label for each in shown.items] == ["Completed", "Launched", "Launched"]
+    assert "Running, 1 of 3" in page.context["graph"]
 
 
 def test_an_error_stands_at_its_step(deployed: Environment, requester: User, login: Login) -> None:
@@ -247,6 +282,20 @@ def test_the_queries_do_not_grow_with_the_steps(
         assert counts[0] == counts[1], url
         assert counts[0] <= 20, url
     assert count(client, address("runs_chain_changelist")) <= 20
+
+
+def test_a_backfill_of_many_runs_takes_as_many_queries_as_one_of_few(
+    deployed: Environment, requester: User, login: Login
+) -> None:
+    client, found = login(requester), []
+    for name, values in (("small", "2026-01..2026-02"), ("large", "2024-01..2026-12")):
+        row = step("ingest", parameters={"month": {"over": values, "at_once": 50}}, gate=True)
+        change = chains.request_run(make(deployed, requester, row, name=name), {}, by=by(requester))
+        go_on()
+        client.post(address("runs_changerequest_let_go", change.pk), {"step": latest(change, "ingest").pk})
+        go_on()
+        found.append(count(client, address("runs_changerequest_change", change.pk)))
+    assert found[0] == found[1] <= 20
 
 
 def test_codes_of_refusals_come_with_the_messages(chain: Chain, requester: User, login: Login) -> None:
