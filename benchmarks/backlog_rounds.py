@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import random
-import signal
-import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,8 +21,8 @@ from django.db import connection  # noqa: E402
 from django.test.utils import CaptureQueriesContext  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from benchmarks.background_processes import Background, until  # noqa: E402
 from benchmarks.fake_world import Track  # noqa: E402
-from portal.demo.processes import ROOT  # noqa: E402
 from runs import queue  # noqa: E402
 from runs.models import QueuedTask, Run, RunRequest  # noqa: E402
 from runs.models.request import State  # noqa: E402
@@ -33,42 +30,6 @@ from runs.models.request import State  # noqa: E402
 RESULT = Path(__file__).parent / "backlog.json"
 OPEN, REFRESHES, KILLS = 300, 150, 20
 OPENED = (State.APPROVED, State.LAUNCHING)
-
-
-class Background:
-    """`manage.py qcluster`, started again when its parent process was killed, as a supervisor does."""
-
-    def __init__(self, log: str, **stub: str) -> None:
-        self._log, self._stub = log, stub
-        self.start()
-
-    def start(self) -> None:
-        with Path(self._log).open("a") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "qcluster"],
-                cwd=ROOT,
-                env=os.environ | self._stub,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        until(lambda: len(self.pids()) > 3, 30)
-
-    def pids(self) -> list[int]:
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
-        pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
-        return [pid for pid, parent in pairs if self.process.pid in (pid, parent)]
-
-    def kill_one(self, dice: random.Random) -> None:
-        """Kill one of the processes, whatever it does right now."""
-        os.kill(dice.choice(self.pids()), signal.SIGKILL)
-        time.sleep(0.2)
-        if self.process.poll() is not None:
-            self.start()
-
-    def stop(self) -> None:
-        self.process.terminate()
-        self.process.wait(90)
 
 
 @contextmanager
@@ -80,14 +41,6 @@ def background(log: str, **stub: str) -> Iterator[Background]:
         it.stop()
         QueuedTask.objects.all().delete()
         RunRequest.objects.filter(state__in=OPENED).update(state=State.REFUSED)
-
-
-def until(true: Callable[[], object], seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"{seconds} s passed and nothing was seen.")
-        time.sleep(0.005)
 
 
 def launched(run_request: RunRequest) -> bool:

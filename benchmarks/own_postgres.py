@@ -36,6 +36,11 @@ def own_postgres(data: Path | None = None, *, options: tuple[str, ...] = ()) -> 
 
 def module(name: str, *arguments: str, database: str, **settings: str) -> int:
     """Run a module of `benchmarks` beside a database, and return its exit code."""
+    return run(f"benchmarks.{name}", *arguments, database=database, **settings)
+
+
+def run(name: str, *arguments: str, database: str, **settings: str) -> int:
+    """Run a module by its full name beside a database, and return its exit code."""
     # A process of its own: Django reads where its database is when it is imported.
     environment = os.environ | {
         "PORTAL_MODE": "test",
@@ -43,7 +48,7 @@ def module(name: str, *arguments: str, database: str, **settings: str) -> int:
         "DJANGO_SETTINGS_MODULE": "portal.settings",
         **settings,
     }
-    words = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    words = [sys.executable, "-m", name, *arguments]
     return subprocess.run(words, env=environment, check=False).returncode
 
 

@@ -17,6 +17,7 @@ RESULT = ROOT / "benchmarks" / "proof.json"
 PROOFS: dict[str, tuple[str, ...]] = {
     "guard of the expectations": (sys.executable, "-m", "tests.expectations.guard"),
     "kills": (*PYTEST, "tests/demo", "tests/crm/test_lake.py"),
+    "kills of background processes": (sys.executable, "-m", "tests.process_kills"),
     "properties, new examples": (*PYTEST, "-m", "hypothesis", "--hypothesis-profile=search"),
     "races": (sys.executable, "-m", "benchmarks.races", "--minutes", "12"),
     "tampering": (
