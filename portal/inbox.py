@@ -1,10 +1,11 @@
-"""The requests that need the reader's approval: for the number in the menu, the overview's panel and a filter."""
+"""What waits for the reader, loaded once per request: requests that need their approval, and unread messages."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest
 
 from portal.auth.request_user import actor_of, permissions_of
+from runs import notifications
 from runs.changes import queries
 from runs.governance import rule_changes
 from runs.models import ChangeRequest
@@ -16,6 +17,19 @@ WITH_OWN_PAGE = (
     ChangeRequest.Kind.SCHEDULE,
     ChangeRequest.Kind.CHAIN,
 )
+
+
+def unread(request: HttpRequest) -> str:
+    """Return the number of the reader's unread messages as it is displayed, "" without any."""
+    found: str | None = getattr(request, "_unread", None)
+    if found is None:
+        # Read with the account: `portal.auth.backend`. The answer to a sign-in has another account.
+        number = getattr(request.user, "unread", None)
+        if number is None:
+            number = notifications.count_unread(request.user.pk) if request.user.pk else 0
+        found = "" if not number else str(number) if number < notifications.MOST_COUNTED else f"{number - 1}+"
+        request._unread = found  # type: ignore[attr-defined]  # lives as long as the request
+    return found
 
 
 def waiting_for_me(request: HttpRequest) -> int:

@@ -15,6 +15,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from unfold.sites import UnfoldAdminSite
 
+from portal import inbox
 from portal.auth import kept_form, sign_in
 from portal.lists import view_pages
 from portal.ui import palette
@@ -41,8 +42,15 @@ class PortalSite(UnfoldAdminSite):
         return [*views, *super().get_urls()]
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        # For the banner that every page has meanwhile.
-        return {**super().each_context(request), "single_administrator": settings.SINGLE_ADMINISTRATOR}
+        unread = inbox.unread(request)
+        return {
+            **super().each_context(request),
+            # For the banner that every page has meanwhile.
+            "single_administrator": settings.SINGLE_ADMINISTRATOR,
+            "unread": unread,
+            # The theme's name for what comes before the title.
+            "environment_title_prefix": f"({unread})" if unread else "",
+        }
 
     def register(
         self, model_or_iterable: Any, admin_class: type[ModelAdmin[Any]] | None = None, **options: Any

@@ -16,8 +16,9 @@ CHANNEL = "portal_live"
 IDS_PER_NOTIFY = 500
 
 # "event": the position up to which events have one. "rights": something by which it is decided what somebody may see;
-# the database announces most of these itself (`announce_rights` in runs/migrations/triggers.sql).
-Subject = Literal["run", "request", "environment", "event", "rights"]
+# the database announces most of these itself (`announce_rights` in runs/migrations/triggers.sql). "inbox": the users
+# whose messages changed.
+Subject = Literal["run", "request", "environment", "event", "rights", "inbox"]
 
 
 def publish(subject: Subject, ids: Iterable[int]) -> None:

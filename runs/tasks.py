@@ -35,6 +35,7 @@ from runs.governance import accounts, bypasses, configuration, freezes, outside_
 from runs.models import Action, ChangeRequest, Export, Run, RunRequest
 from runs.models.action import OPEN
 from runs.models.request import State
+from runs.notifications import sending
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +84,7 @@ def evaluate_levels() -> None:
 
 def send_deliveries(lane: int) -> None:
     """Send what is due to one address; the rest in a further task, so that others are not held up."""
-    if notifications.send_due(lane):
+    if sending.send_due(lane):
         queue.enqueue("runs.tasks.send_deliveries", lane)
 
 

@@ -197,6 +197,20 @@ SENTENCES: dict[str, list[str]] = {
         "{} has changed since it was displayed: it now has version {}. Review it again.",
     ],
     "change.environments": ["The runs are of several environments. Submit a request for each of them."],
+    "channel.address": [
+        "Enter an address of up to {} characters without spaces.",
+        "The address is not a valid URL.",
+        "The address must begin with https:// and contain a host name.",
+        "The address must begin with https://. Only channels that may reach private networks can use http://.",
+        "The address must not contain a user name, a password or a fragment.",
+        "The address of a service begins with one of {}.",
+        "The only parameter that the address of a service can have is region.",
+    ],
+    "channel.disabled": ["The channel {} is disabled. Enable it first."],
+    "channel.kind": ["There is no such kind of channel."],
+    "channel.name": ["Give the channel a name, such as “operations room”."],
+    "channel.no_secret": ["Only messages to a webhook are signed."],
+    "channel.taken": ["There is another channel of the name {}."],
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
@@ -205,6 +219,7 @@ SENTENCES: dict[str, list[str]] = {
     "definition.moving": [
         "{} does not pin its code, which is required in {}: {}. Deploy it with a commit or an image digest."
     ],
+    "delivery.queued": ["The message is queued already."],
     "demo.incomplete": ["{} did not complete. {}"],
     "deployment.ambiguous": ["{} matches several deployments in {}. {}"],
     "deployment.gone": [

@@ -199,6 +199,31 @@ SABOTAGES = (
         '        reason = group.title if failures.sees_message(permissions, group) else ""',
         "        reason = group.title",
     ),
+    # Channels
+    Sabotage(
+        "a channel reaches private networks",
+        (
+            "tests/runs/notifications/test_channels.py::test_a_private_network_is_not_reached_without_permission",
+            "tests/runs/notifications/test_pinned_http.py::test_a_private_address_is_refused_in_whatever_spelling",
+        ),
+        "runs/notifications/pinned_http.py",
+        "if allows_private or is_public(",
+        "if addresses or is_public(",
+    ),
+    Sabotage(
+        "an answer that quotes the address of a channel is stored",
+        ("tests/runs/notifications/test_channels.py::test_an_address_is_nowhere_but_in_its_sealed_column",),
+        "runs/notifications/sending.py",
+        "if any(len(part) >= SHORTEST_SECRET and part in line for part in hidden):",
+        "if False:",
+    ),
+    Sabotage(
+        "a token with a narrow scope reads notifications",
+        ("tests/portal/api/test_notification_routes.py::test_a_token_with_a_narrow_scope_reads_none",),
+        "runs/notifications/personal_messages.py",
+        "    if by.scope is None:\n        return own\n",
+        "    return own\n",
+    ),
     # Chains
     Sabotage(
         "a step of a chain starts without waiting at its gate",

@@ -224,7 +224,12 @@ BREACHES: dict[str, tuple[str, str]] = {
     "the demo's parts import no pages": ("portal.demo.stack", "portal.admin.overview"),
     "the subjects of runs import each other in one direction": ("runs.governance.freezes", "runs.changes"),
     "django-q2 stays behind runs.queue": ("runs.requests.submit", "django_q"),
-    "HTTP and websockets stay in the clients, the keys of job tokens and the demo": ("portal.live.stream", "httpx"),
+    "HTTP and websockets stay in the clients, channels, the keys of job tokens and the demo": (
+        "portal.live.stream",
+        "httpx",
+    ),
+    "a process of its own sends with Apprise": ("runs.notifications.sending", "apprise"),
+    "only background tasks send messages": ("runs.notifications.services", "runs.notifications.sending"),
     "the API's client knows nothing else of ours, and no Django": ("portal.client.portal_api", "runs.errors"),
     "tables are made in one place": ("portal.admin.runs.admin", "django_tables2"),
 }

@@ -9,6 +9,7 @@ from portal.admin.audit import admin as audit_admin
 from portal.admin.bypasses import admin as bypass_admin
 from portal.admin.chains import admin as chain_admin
 from portal.admin.changes import admin as change_admin
+from portal.admin.channels import admin as channel_admin
 from portal.admin.deployments import admin as deployment_admin
 from portal.admin.deployments import aliases
 from portal.admin.drift import admin as drift_admin
@@ -40,6 +41,7 @@ __all__ = [
     "bypass_admin",
     "chain_admin",
     "change_admin",
+    "channel_admin",
     "deployment_admin",
     "drift_admin",
     "environment_admin",

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db import models
 
 from flows.models import Deployment
+from runs import notifications
 from runs.access.decisions import Permissions
 from runs.models import Verb
 
@@ -26,10 +27,14 @@ PERMISSIONS = {
 
 
 class AccountBackend(ModelBackend):
-    """Django's backend, which reads the profile of a signed-in user with the account: each page needs its time zone."""
+    """Django's backend, which reads with the account of a signed-in user what each page needs.
+
+    That is the profile with its time zone, and `unread`, the number of messages that the bell shows.
+    """
 
     def get_user(self, user_id: Any) -> User | None:
-        person = User.objects.select_related("profile").filter(pk=user_id).first()
+        rows = User.objects.select_related("profile").annotate(unread=notifications.unread_count())
+        person = rows.filter(pk=user_id).first()
         return person if person and self.user_can_authenticate(person) else None
 
 

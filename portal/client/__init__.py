@@ -40,6 +40,7 @@ from .crm_deployments import CRMDeployments
 from .drift_answers import ComparedDeployment, ComparedValue, Drift, DriftMatrix, DriftPlace, DriftSince
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
+from .message_answers import Notification
 from .notification_answers import NotificationRule
 from .pool_answers import ConcurrencyLimit, WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
@@ -85,6 +86,7 @@ __all__ = [
     "Me",
     "Misconfigured",
     "NotFound",
+    "Notification",
     "NotificationRule",
     "Portal",
     "PortalError",

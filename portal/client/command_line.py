@@ -40,6 +40,7 @@ from .event_rule_commands import add_event_rules
 from .failure_commands import add_failures
 from .level_commands import add_levels
 from .login_commands import add_login
+from .message_commands import add_notifications
 from .notification_commands import add_notification_rules
 from .pool_commands import add_limits, add_pools
 from .portal_api import Portal
@@ -116,6 +117,7 @@ def build_parser() -> CommandParser:
         add_levels,
         add_drift,
         add_notification_rules,
+        add_notifications,
         add_schedules,
         add_rules,
     ):

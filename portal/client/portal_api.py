@@ -36,6 +36,7 @@ from .drift_answers import Drift, DriftMatrix
 from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
 from .level_answers import Breach, ServiceLevel
+from .message_answers import Marked, Notification
 from .notification_answers import NotificationRule
 from .pool_answers import ConcurrencyLimit, WorkPool, WorkPoolDetail
 from .profile_answers import ResourceProfile
@@ -683,6 +684,16 @@ class Portal:
 
     def remove_notification_rule(self, number: int, reason: str = "") -> NotificationRule:
         return self._post(NotificationRule, path("notification-rules", number, "remove"), {"reason": reason})
+
+    # Notifications ----------------------------------------------------------------------------------------------------
+
+    def notifications(self, environment: str = "", **filters: Any) -> Iterator[Notification]:
+        """List your own notifications, newest first; `filters` are those of the API: topic, unread."""
+        return self._rows(Notification, "/notifications", {"environment": environment, **filters})
+
+    def mark_read(self, *numbers: int) -> Marked:
+        """Mark notifications as read, all of yours without numbers."""
+        return self._post(Marked, "/notifications/read", {"ids": list(numbers)} if numbers else {"all": True})
 
     # Rules ------------------------------------------------------------------------------------------------------------
 

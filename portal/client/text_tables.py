@@ -10,6 +10,7 @@ from .drift_answers import Drift, DriftLine
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
 from .level_answers import Breach, ServiceLevel
+from .message_answers import Notification
 from .notification_answers import NotificationRule
 from .pool_answers import ConcurrencyLimit, WorkPool, WorkQueue
 from .profile_answers import ResourceProfile
@@ -223,6 +224,13 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("topics", lambda row: row.topics),
         ("environment", lambda row: row.environment or "all"),
         ("where", lambda row: row.deployment or row.flow or (f"tag {row.tag}" if row.tag else "all")),
+    ],
+    Notification: [
+        ("number", lambda row: row.id),
+        ("created", lambda row: row.created_at),
+        ("environment", lambda row: row.environment or ""),
+        ("notification", lambda row: row.subject),
+        ("read", lambda row: row.read_at),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

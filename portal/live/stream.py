@@ -29,6 +29,7 @@ from portal.lists.live_filters import condition_of
 from portal.live import list_rows
 from portal.live.broadcast import Broadcaster, Changes, Subscriber, broadcaster
 from portal.live.rights import Rights
+from runs import notifications
 from runs.access.decisions import Permissions
 from runs.errors import Refused
 from runs.models import Run, RunRequest, Verb
@@ -46,6 +47,8 @@ MAX_ROWS_SENT = 100
 LONGEST_FILTERS = 2000
 # Open streams per web process.
 MAX_CLIENTS = 500
+# Of pages that follow the unread messages alone: runs and lists have the rest.
+MAX_CLIENTS_OF_INBOX = 250
 # Of one user, in all their windows: otherwise one person could take every stream from the others.
 MAX_CLIENTS_PER_USER = 10
 
@@ -59,12 +62,14 @@ LISTS = {"runs": "run", "requests": "request", "deployments": "run"}
 class Topics:
     """What a page subscribes to: rows by subject, and whole lists.
 
-    `shows` is the query string of a list whose changed rows are sent; None where only its name is.
+    `shows` is the query string of a list whose changed rows are sent; None where only its name is. `has_inbox` is
+    whether the number of the reader's unread messages is sent.
     """
 
     rows: dict[str, frozenset[int]]
     lists: frozenset[str]
     shows: str | None = None
+    has_inbox: bool = False
 
     @classmethod
     def of(cls, query: QueryDict) -> Topics:
@@ -74,14 +79,19 @@ class Topics:
         except ValueError as error:
             raise Http404 from error
         lists = frozenset(query.getlist("list"))
-        known = SUBJECTS.keys() | {"list", "shows"}
-        is_valid = bool(rows or lists) and lists <= LISTS.keys() and not query.keys() - known
+        known = SUBJECTS.keys() | {"list", "shows", "inbox"}
+        has_inbox = "inbox" in query
+        is_valid = bool(rows or lists or has_inbox) and lists <= LISTS.keys() and not query.keys() - known
         if not is_valid or sum(map(len, rows.values())) > MAX_ROWS:
             raise Http404
         shows = query.get("shows")
         if shows is not None:
             require_rows(rows, lists, shows)
-        return cls(rows, lists, shows)
+        return cls(rows, lists, shows, has_inbox)
+
+    @property
+    def is_inbox_only(self) -> bool:
+        return not (self.rows or self.lists)
 
     def concerns(self, changes: Changes) -> bool:
         return (
@@ -105,7 +115,7 @@ def require_rows(rows: Mapping[str, Collection[int]], lists: Collection[str], sh
 
 @require_GET
 async def stream(request: HttpRequest) -> HttpResponseBase:
-    """Open an endless event stream for `?run=12`, `?request=7`, `?list=runs` and any combination of these.
+    """Open an endless event stream for `?run=12`, `?request=7`, `?list=runs`, `?inbox=1` and any combination of these.
 
     403 without a valid session, 404 for rows that the user cannot see, 503 when too many streams are open, in all or
     by this user.
@@ -122,7 +132,8 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
         owner = str(await session.aget(SESSION_KEY, ""))
         # Last: it gives the connection back, which this request would hold until its first event.
         await visible_changes(session, topics, Changes())
-        if sum(each.owner == owner for each in channel.subscribers) >= MAX_CLIENTS_PER_USER:
+        is_crowded = topics.is_inbox_only and len(channel.subscribers) > MAX_CLIENTS_OF_INBOX
+        if is_crowded or sum(each.owner == owner for each in channel.subscribers) >= MAX_CLIENTS_PER_USER:
             channel.unsubscribe(subscriber)
             return HttpResponse(status=503)
         subscriber.owner = owner
@@ -144,16 +155,25 @@ async def stream(request: HttpRequest) -> HttpResponseBase:
 async def events(
     channel: Broadcaster, subscriber: Subscriber, session: SessionBase, topics: Topics
 ) -> AsyncIterator[str]:
-    """Yield "ready", then "nudge" for visible changes, and "end" when the user may no longer follow."""
+    """Yield "ready", then "nudge" for visible changes, and "end" when the user may no longer follow.
+
+    "inbox" has the number of unread messages: at the beginning, because some may have come since the page was made, and
+    when it may have changed.
+    """
     sent_at = checked_at = time.monotonic()
     try:
         yield "retry: 3000\n" + event("ready", {})
+        if topics.has_inbox:
+            yield event("inbox", await unread_messages(int(subscriber.owner)))
         while True:
             changes = await subscriber.take(max(PING_SECONDS - (time.monotonic() - sent_at), 0.1)) or Changes()
             # The recheck ends streams of users who lost their access.
             if time.monotonic() - checked_at > RECHECK_SECONDS:
                 await visible_changes(session, topics, Changes())
                 checked_at = time.monotonic()
+            if topics.has_inbox and (changes.is_anything or int(subscriber.owner) in changes.of("inbox")):
+                yield event("inbox", await unread_messages(int(subscriber.owner)))
+                sent_at = time.monotonic()
             if may_send_rows(topics, changes):
                 if data := await changed_rows(channel, int(subscriber.owner), topics, changes):
                     yield f"event: rows\ndata: {data}\n\n"
@@ -223,13 +243,27 @@ def read_rights(rights: Rights, reader: int) -> Permissions:
 
 
 @sync_to_async
+def unread_messages(reader: int) -> dict[str, Any]:
+    """Return the number of a user's unread messages, for the event's data."""
+    try:
+        return {"unread": notifications.count_unread(reader)}
+    finally:
+        if not connection.in_atomic_block:
+            connection.close()
+
+
+@sync_to_async
 def visible_changes(session: SessionBase, topics: Topics, changes: Changes) -> dict[str, list[Any]]:
     """Return the changed rows and lists that this session can see with its current permissions, for the event's data.
 
     Raises `PermissionDenied` if it is no longer signed in, `Http404` if a subscribed row is no longer visible.
     """
     try:
-        permissions = Permissions.of_person(current_user(session))
+        user = current_user(session)
+        if topics.is_inbox_only:
+            # Their own messages, which need no permission.
+            return {}
+        permissions = Permissions.of_person(user)
         if not permissions.can_any(Verb.SEE):
             raise Http404
         visible = {name: permissions.q(Verb.SEE, deployment=prefix) for name, prefix in DEPLOYMENT_OF.items()}

@@ -32,6 +32,7 @@ SUBJECTS = {
     "group": "auth.Group",
     "token": "runs.Token",
     "hook": "runs.Hook",
+    "channel": "runs.Channel",
     "schedule": "runs.Schedule",
     "eventrule": "runs.EventRule",
     "jobtrust": "runs.JobTrust",

@@ -62,8 +62,9 @@ MENU: dict[str, list[Entry]] = {
         Entry("Audit trail", "policy", "runs.auditentry"),
     ],
     "Portal": [
-        Entry("Notifications", "mail", "runs.notification"),
+        Entry("Notifications", "notifications", "runs.notification"),
         Entry("Notification rules", "notification_settings", "runs.notificationrule"),
+        Entry("Channels", "campaign", "runs.channel"),
         Entry("Tokens", "vpn_key", "runs.token"),
         Entry("Trusted jobs", "verified_user", "runs.jobtrust"),
         Entry("Agents", "robot_2", "runs.agent"),

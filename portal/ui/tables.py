@@ -8,10 +8,10 @@ import django_tables2
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
-from portal.ui import event_rule_labels, grant_labels, hook_labels, times, token_labels
+from portal.ui import channel_labels, event_rule_labels, grant_labels, hook_labels, times, token_labels
 from runs.automation.rule_dry_run import Item
 from runs.errors import CODES
-from runs.models import Grant, Hook, HookDelivery, HookRefusal, RuleFiring, Run, RunRequest, Token
+from runs.models import Delivery, Grant, Hook, HookDelivery, HookRefusal, RuleFiring, Run, RunRequest, Token
 
 TEMPLATE = "portal/_table.html"
 
@@ -177,6 +177,39 @@ class HookDeliveryTable(django_tables2.Table):
 
     def render_why(self, record: HookDelivery) -> str:
         return render_to_string("portal/hook/_why.html", {"delivery": record})
+
+
+class DeliveryTable(django_tables2.Table):
+    """The last messages to a channel, and what the other side answered."""
+
+    queued_at = django_tables2.Column("Queued")
+    state = django_tables2.Column()
+    subject = django_tables2.Column(
+        "Message",
+        accessor="notification__subject",
+        linkify=(
+            "admin:runs_channel_delivery",
+            {"pk": django_tables2.A("channel_id"), "number": django_tables2.A("pk")},
+        ),
+        attrs={"td": {"class": "is-long"}},
+    )
+    answer = django_tables2.Column(empty_values=(), attrs={"td": {"class": "is-long"}})
+    attempts = django_tables2.Column(attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
+
+    class Meta:
+        orderable = False
+        template_name = TEMPLATE
+        empty_text = "No messages yet"
+
+    def render_queued_at(self, record: Delivery) -> SafeString:
+        return times.relative_time(record.queued_at)
+
+    def render_state(self, record: Delivery) -> str:
+        return render_to_string("portal/_state.html", {"row": channel_labels.delivery_badge(record)})
+
+    def render_answer(self, record: Delivery) -> str:
+        answer = f"{record.status} {record.answer}".strip() if record.status else ""
+        return record.message or answer or "-"
 
 
 class HookRefusalTable(django_tables2.Table):

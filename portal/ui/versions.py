@@ -21,6 +21,7 @@ from runs.models import (
     AgentStop,
     AuditCheckpoint,
     AuditEntry,
+    Channel,
     EventRule,
     Freeze,
     Grant,
@@ -43,7 +44,7 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 # of them. `tests/runs/test_row_versions.py` compares both with the triggers of the database.
 VERSIONED: frozenset[type[Model]] = frozenset(
     {
-        *(Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, EventRule),
+        *(Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, EventRule, Channel),
         *(Agent, AgentStop, User, Group),
     }
 )
@@ -53,7 +54,12 @@ LABELS = {"insert": "Added", "update": "Changed", "delete": "Deleted", "found": 
 SERVER_LABELS = LABELS | {"insert": "Server added", "update": "Server changed", "delete": "Server deleted"}
 # Columns that repeat what others say: the banner's note of what an environment was before.
 DERIVED = frozenset({"loosened"})
-SECRETS = {"password": "Password", "sealed_credential": "Credential"}
+SECRETS = {
+    "password": "Password",
+    "sealed_credential": "Credential",
+    "sealed_address": "Address",
+    "sealed_secret": "Secret",
+}
 
 
 @dataclass(frozen=True, slots=True)

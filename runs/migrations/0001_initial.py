@@ -54,6 +54,7 @@ TOPICS = [
     ("schedule", "A schedule was paused, missed starts or ends soon"),
     ("rules", "Rules of a protected environment loosened"),
     ("bypass", "Runs can start without the portal"),
+    ("channel", "A channel was added, changed or disabled"),
 ]
 
 
@@ -373,7 +374,7 @@ class Migration(migrations.Migration):
                 ),
                 ("sealed_address", models.BinaryField()),
                 ("sealed_secret", models.BinaryField(default=b"")),
-                ("destination", models.CharField(editable=False, max_length=255)),
+                ("destination", models.CharField(editable=False, max_length=260)),
                 ("allows_private", models.BooleanField(default=False, verbose_name="private networks")),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
                 (
@@ -392,6 +393,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("key", models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
+                ("queued_at", models.DateTimeField(db_default=Now(), verbose_name="queued")),
                 (
                     "state",
                     models.CharField(

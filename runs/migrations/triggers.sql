@@ -504,6 +504,9 @@ BEGIN
          'conditions deployment_id mapping debounce_seconds per_hour valid_until is_enabled paused_by_name paused_why '
          'deleted_at',
          ''),
+        ('runs_channel',
+         'id name kind destination allows_private is_enabled disabled_why',
+         'sealed_address sealed_secret'),
         ('runs_agent',
          'id name owner_id purpose requests_per_day requests_at_once stopped_at stopped_by_name stopped_why '
          'stopped_by_administrator',

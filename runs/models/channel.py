@@ -29,7 +29,7 @@ class Channel(models.Model):
     # With which messages to a webhook are signed; other kinds have none.
     sealed_secret = models.BinaryField(default=b"", editable=False)
     # Where messages go, without what is secret: the host name, or the name of the service.
-    destination = models.CharField(max_length=255, editable=False)
+    destination = models.CharField(max_length=260, editable=False)
     allows_private = models.BooleanField("private networks", default=False)
     is_enabled = models.BooleanField("enabled", default=True)
     disabled_why = models.CharField("why disabled", max_length=300, blank=True, editable=False)
@@ -60,6 +60,7 @@ class Delivery(models.Model):
     channel = models.ForeignKey(Channel, models.PROTECT, null=True, related_name="deliveries")
     # The same in every attempt, so that the other side recognises a repetition.
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    queued_at = models.DateTimeField("queued", db_default=Now())
     state = models.CharField(max_length=10, choices=State, default=State.WANTED)
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)

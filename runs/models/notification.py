@@ -37,12 +37,14 @@ class Topic(models.TextChoices):
     # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"
     BYPASS = "bypass", "Runs can start without the portal"
+    # Administrators and auditors receive it, and nobody else.
+    CHANNEL = "channel", "A channel was added, changed or disabled"
 
 
 # What people hear of without any setting, as far as it concerns them. Each can turn them off.
 DEFAULTS = frozenset({Topic.WAITING, Topic.ANSWERED, Topic.OWN_FAILED})
 # What administrators and auditors hear of, whatever they chose: who loosens the rules must not be able to do so unseen.
-OVERSIGHT = frozenset({Topic.RULES, Topic.BREAK_GLASS, Topic.DEFINITION, Topic.BYPASS})
+OVERSIGHT = frozenset({Topic.RULES, Topic.BREAK_GLASS, Topic.DEFINITION, Topic.BYPASS, Topic.CHANNEL})
 # What is about the person who hears of it, and so is nothing for the people of a group.
 PERSONAL = frozenset({Topic.ANSWERED, Topic.OWN_ENDED, Topic.OWN_FAILED})
 

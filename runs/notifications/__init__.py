@@ -1,7 +1,8 @@
 """Notifications: subscriptions, recipients and deliveries."""
 
-from runs.notifications.deliveries import EMAIL, LEASE, MOST_ATTEMPTS, due_lanes, send_due
+from runs.notifications.deliveries import EMAIL, LEASE, MOST_ATTEMPTS, due_lanes
 from runs.notifications.escalation import escalate
+from runs.notifications.personal_messages import MOST_COUNTED, NOTIFICATIONS, count_unread, mark_read, unread_count
 from runs.notifications.recipients import overseers
 from runs.notifications.reset_links import (
     MADE_ADMINISTRATOR,
@@ -18,17 +19,21 @@ __all__ = [
     "LEASE",
     "MADE_ADMINISTRATOR",
     "MOST_ATTEMPTS",
+    "MOST_COUNTED",
+    "NOTIFICATIONS",
     "REQUESTED",
     "NotSent",
     "chosen_by",
+    "count_unread",
     "create",
     "describe_validity",
     "due_lanes",
     "escalate",
     "forget",
+    "mark_read",
     "overseers",
     "reset_link",
-    "send_due",
     "send_reset_link",
     "subscribe",
+    "unread_count",
 ]

@@ -1,4 +1,4 @@
-"""Deliver messages: the only code that writes `Delivery`.
+"""Deliveries of messages: the only code that writes `Delivery`, and what became of the last attempts at a `Channel`.
 
 All deliveries to one address are a lane: a channel, or email. A lane is one task, which the queue never runs twice at a
 time, so that an address that does not answer holds up no other. A row is leased before it is sent; a process that is
@@ -7,18 +7,15 @@ killed leaves it to the next one, which sends it again with the same key, becaus
 
 from __future__ import annotations
 
-import smtplib
-import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from django.conf import settings
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from runs import queue
+from runs.errors import Refused
 from runs.models import Channel, Delivery, Notification
-from runs.notifications import mail
 
 # The lane of email; that of a channel is its key.
 EMAIL = 0
@@ -28,8 +25,10 @@ LEASE = timedelta(seconds=14)
 # After 1, 2, 4, 8 and 16 minutes: half an hour in all, then the message is of little use.
 MOST_ATTEMPTS = 6
 FIRST_WAIT = timedelta(minutes=1)
-# After so many seconds a task leaves the rest of its lane to a further one.
-LONGEST_TURN = 8.0
+# Between two attempts at a channel that does not answer, and how long one may ask to be left alone.
+LONGEST_WAIT, LONGEST_REST = timedelta(minutes=16), timedelta(hours=6)
+# What could not be sent for so long is not sent later.
+LONGEST_DELAY = timedelta(hours=24)
 TASK = "runs.tasks.send_deliveries"
 
 State = Delivery.State
@@ -37,83 +36,103 @@ State = Delivery.State
 
 def add(notice: Notification, to: Iterable[Channel | None]) -> None:
     """Store the deliveries of a message and queue their lanes; None is an email to its person."""
-    rows = Delivery.objects.bulk_create(Delivery(notification=notice, channel=channel) for channel in to)
-    for row in rows:
+    for row in Delivery.objects.bulk_create(Delivery(notification=notice, channel=channel) for channel in to):
         queue.enqueue(TASK, row.channel_id or EMAIL)
+
+
+def replay(delivery: Delivery) -> None:
+    """Queue a delivery that was settled once more, with the key that it has."""
+    settled = Delivery.objects.filter(pk=delivery.pk).exclude(state=State.WANTED)
+    columns = {"attempts": 0, "next_attempt_at": None, "queued_at": timezone.now(), "message": ""}
+    if not settled.update(state=State.WANTED, **columns):
+        raise Refused("delivery.queued", "The message is queued already.")
+    queue.enqueue(TASK, delivery.channel_id or EMAIL)
+
+
+# What is due ----------------------------------------------------------------------------------------------------------
+
+
+def open_rows(now: datetime) -> QuerySet[Delivery]:
+    """Return the rows that are due: null is one that was not attempted yet. Channels that rest have none."""
+    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    is_awake = Q(channel__next_attempt_at=None) | Q(channel__next_attempt_at__lte=now)
+    return Delivery.objects.filter(is_due, is_awake, state=State.WANTED)
 
 
 def due_lanes() -> list[int]:
     """Return the lanes in which something is due: retries, and what a killed process left."""
-    rows = Delivery.objects.filter(is_due(timezone.now()), state=State.WANTED)
-    return [pk or EMAIL for pk in rows.order_by().values_list("channel", flat=True).distinct()]
+    rows = open_rows(timezone.now()).order_by()
+    return [pk or EMAIL for pk in rows.values_list("channel", flat=True).distinct()]
 
 
-def is_due(now: datetime) -> Q:
-    """Return the condition of what is due: null is a row that was not attempted yet."""
-    return Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-
-
-def send_due(lane: int) -> bool:
-    """Send what is due in a lane, oldest first; return whether there is more, for which there was no time."""
-    started = time.monotonic()
-    rows = Delivery.objects.filter(channel=lane or None, state=State.WANTED)
-    while time.monotonic() - started < LONGEST_TURN:
-        first = rows.filter(is_due(timezone.now())).order_by("pk").first()
-        if first is None:
-            return False
-        # What cannot be reached now cannot be reached by the next one either: it waits for `requeue_due`.
-        if claim(first) and not send_email(first):
-            return False
-    return True
+def first_due(lane: int) -> Delivery | None:
+    rows = open_rows(timezone.now()).filter(channel=lane or None)
+    return rows.select_related("notification__person", "notification__environment").order_by("pk").first()
 
 
 def claim(delivery: Delivery) -> bool:
     """Take the lease of a row in one UPDATE, and read it; return whether it was free."""
     now = timezone.now()
-    free = Delivery.objects.filter(is_due(now), pk=delivery.pk, state=State.WANTED)
+    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
+    free = Delivery.objects.filter(is_due, pk=delivery.pk, state=State.WANTED)
     if not free.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         return False
-    delivery.refresh_from_db()
+    delivery.refresh_from_db(fields=["attempts", "next_attempt_at"])
     return True
 
 
-def send_email(delivery: Delivery) -> bool:
-    """Send one email that was claimed; return whether the mail server could be reached."""
-    person = delivery.notification.person
-    # 1. Without an address or a server it fails for good.
-    if person is None or not person.email:
-        settle(delivery, State.FAILED, f"{person} has no email address.")
-        return True
-    if not settings.SENDS_MAIL:
-        settle(delivery, State.FAILED, "No mail server is configured. Set PORTAL_MAIL_HOST.")
-        return True
-    # 2. Send it. A crash between sending and recording sends it again.
-    try:
-        mail.send(delivery.notification, person.email)
-    except (OSError, smtplib.SMTPException) as error:
-        message = f"The mail server {settings.SMTP['host']} did not accept it: {mail.error_label(error)}."
-        postpone(delivery, message, is_final=mail.is_final(error))
-        return isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused)
-    except ValueError as error:
-        # An address or text that is not allowed in an email will not be allowed next time either.
-        settle(delivery, State.FAILED, f"Invalid email to “{person.email}”: {error}")
-    else:
-        settle(delivery, State.SENT, "", sent_at=timezone.now())
-    return True
+# What came of it ------------------------------------------------------------------------------------------------------
 
 
-def postpone(delivery: Delivery, message: str, *, is_final: bool) -> None:
-    """Schedule a retry, unless the error is permanent or the attempts are used up."""
+def postpone(
+    delivery: Delivery,
+    message: str,
+    *,
+    is_final: bool = False,
+    rest: timedelta | None = None,
+    status: int | None = None,
+    answer: str = "",
+) -> None:
+    """Schedule a retry, not before the other side wants one; unless it is final or the attempts are used up."""
     if is_final or delivery.attempts >= MOST_ATTEMPTS:
-        settle(delivery, State.FAILED, message)
+        settle(delivery, State.FAILED, message, status=status, answer=answer)
         return
     # Doubles with each attempt.
-    wait = FIRST_WAIT * (1 << (delivery.attempts - 1))
+    wait = max(FIRST_WAIT * (1 << (delivery.attempts - 1)), min(rest or FIRST_WAIT, LONGEST_REST))
     Delivery.objects.filter(pk=delivery.pk).update(
-        message=f"{message} Retrying.", next_attempt_at=timezone.now() + wait
+        message=f"{message} Retrying.", next_attempt_at=timezone.now() + wait, status=status, answer=answer
     )
 
 
-def settle(delivery: Delivery, state: str, message: str, **columns: object) -> None:
+def settle(delivery: Delivery, state: str, message: str = "", *, status: int | None = None, answer: str = "") -> None:
     """Record the final state of a delivery."""
-    Delivery.objects.filter(pk=delivery.pk).update(state=state, message=message, next_attempt_at=None, **columns)
+    sent_at = timezone.now() if state == State.SENT else None
+    Delivery.objects.filter(pk=delivery.pk).update(
+        state=state, message=message, next_attempt_at=None, sent_at=sent_at, status=status, answer=answer
+    )
+
+
+def fail_old(lane: int) -> None:
+    """Fail what could not be sent for too long."""
+    rows = Delivery.objects.filter(channel=lane or None, state=State.WANTED)
+    old = rows.filter(queued_at__lt=timezone.now() - LONGEST_DELAY)
+    old.update(state=State.FAILED, message="It could not be sent for 24 hours.", next_attempt_at=None)
+
+
+def fail_all(channel: Channel) -> None:
+    """Fail what is queued for a channel that is disabled."""
+    rows = Delivery.objects.filter(channel=channel, state=State.WANTED)
+    rows.update(state=State.FAILED, message="The channel was disabled.", next_attempt_at=None)
+
+
+def note_answer(channel: Channel) -> None:
+    """Record that a channel can be reached."""
+    if channel.failures:
+        Channel.objects.filter(pk=channel.pk).update(failures=0, next_attempt_at=None)
+
+
+def back_off(channel: Channel, rest: timedelta | None) -> None:
+    """Leave a channel alone for a while, longer each time, or as long as the other side wants."""
+    wait = min(FIRST_WAIT * (1 << min(channel.failures, 10)), LONGEST_WAIT)
+    wait = max(wait, min(rest or wait, LONGEST_REST))
+    Channel.objects.filter(pk=channel.pk).update(failures=F("failures") + 1, next_attempt_at=timezone.now() + wait)

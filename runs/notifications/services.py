@@ -14,6 +14,7 @@ from flows.models import Environment
 from runs import audit
 from runs.access.decisions import Permissions
 from runs.actors import Actor
+from runs.change_feed import publish
 from runs.errors import Refused
 from runs.models import Channel, Delivery, Notification, Subscription
 from runs.models.notification import DEFAULTS, Topic
@@ -43,6 +44,8 @@ def create(
     if target:
         notice.target_kind, notice.target_id = target._meta.model_name or "", str(target.pk)
     notice.save()
+    if person:
+        publish("inbox", [person.pk])
     deliveries.add(notice, [*([None] if person else []), *channels])
     return notice
 

@@ -25,6 +25,8 @@ from runs.models import (
     AgentStop,
     Chain,
     ChangeRequest,
+    Channel,
+    Delivery,
     EventRule,
     FailureGroup,
     Freeze,
@@ -99,6 +101,9 @@ class Site:
     notification_rule: NotificationRule
     profile: ResourceProfile
     global_limit: GlobalLimit
+    channel: Channel
+    disabled_channel: Channel
+    delivery: Delivery
 
     @property
     def slug(self) -> str:
@@ -325,6 +330,16 @@ PROFILE = {
     "loosening_reason": "r",
     "loosening_confirm": lambda site: site.slug,
 }
+
+
+def press_delivery(visitor: Visitor, site: Site) -> Any:
+    """The button that sends a message to a channel once more."""
+    keys = [site.delivery.channel_id, site.delivery.pk]
+    return visitor.client.post(reverse("admin:runs_channel_replay", args=keys))
+
+
+CHANNEL = {"name": "new", "kind": "slack", "address": "https://example.com/x", "newest": "99999999"}
+
 LEVEL = {"environment": lambda site: site.environment.pk, "kind": "late", "threshold": "7"}
 
 HOOK = {

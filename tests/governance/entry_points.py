@@ -11,6 +11,7 @@ from tests.governance.attempts import (
     AGENT,
     CHAIN,
     CHAIN_RUN,
+    CHANNEL,
     CONFIRMED,
     ENVIRONMENT,
     GRANT,
@@ -38,6 +39,7 @@ from tests.governance.attempts import (
     message,
     order,
     press,
+    press_delivery,
     press_own,
     press_queue,
     remove_own_address,
@@ -65,6 +67,8 @@ LOOKS = {
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
     "admin/profile/",
+    # It changes nothing but what is new to its reader.
+    "admin/runs/notification/read/",
     *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
     *("admin/flows/environment/<int:pk>/calendar/", "admin/runs/auditentry/exports/"),
     "admin/flows/deployment/<int:pk>/run/choices/",
@@ -74,6 +78,7 @@ LOOKS = {
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/eventrule/<int:pk>/dry-run/",
     "admin/flows/deployment/<int:pk>/drift/",
+    "admin/runs/channel/<int:pk>/deliveries/<int:number>/",
     "admin/runs/auditentry/exports/<int:pk>/download/",
 }
 # Django would create these; no role can use them.
@@ -95,6 +100,7 @@ SHUT = {
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/hook/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
+    *(f"admin/runs/channel/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/eventrule/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/rulefiring/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
@@ -404,6 +410,23 @@ DOORS: dict[str, Door] = {
     ),
     "delete an event rule, by page": Door(
         "admin/runs/eventrule/<int:pk>/remove/", press("runs_eventrule_remove", "event_rule")
+    ),
+    "create a channel, by page": Door("admin/runs/channel/new/", press("runs_channel_new", **CHANNEL)),
+    "change a channel, by page": Door(
+        "admin/runs/channel/<int:pk>/edit/", press("runs_channel_edit", "channel", name="renamed")
+    ),
+    "enable a channel, by page": Door(
+        "admin/runs/channel/<int:pk>/enable/", press("runs_channel_enable", "disabled_channel")
+    ),
+    "disable a channel, by page": Door(
+        "admin/runs/channel/<int:pk>/disable/", press("runs_channel_disable", "channel")
+    ),
+    "test a channel, by page": Door("admin/runs/channel/<int:pk>/test/", press("runs_channel_test", "channel")),
+    "replace the secret of a channel, by page": Door(
+        "admin/runs/channel/<int:pk>/replace-secret/", press("runs_channel_replace_secret", "channel")
+    ),
+    "send a message to a channel once more, by page": Door(
+        "admin/runs/channel/<int:pk>/deliveries/<int:number>/replay/", press_delivery
     ),
     "send a message to a hook, by address": Door("hooks/<slug:key>", message),
     "request runs of selected deployments, by list action": Door(

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
+from flows import encryption
 from flows.catalog import sync
 from flows.models import Alias, Deployment, Environment, GlobalLimit, WorkPool
 from runs import changes, dispatch, mirror, requests
@@ -26,6 +27,9 @@ from runs.models import (
     Agent,
     AuditEntry,
     ChangeRequest,
+    Channel,
+    Delivery,
+    Notification,
     Policy,
     ResourceProfile,
     Run,
@@ -172,6 +176,9 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="mine"),
         shared_preset=presets.save(deployment, {"rows": 7}, by=by(requester), name="shared", is_shared=True),
         failure=a_failure(deployment),
+        channel=a_channel(f"room-{slug}"),
+        disabled_channel=a_channel(f"disabled-{slug}", is_enabled=False),
+        delivery=a_delivery(a_channel(f"other-{slug}")),
         level=ServiceLevel.objects.create(environment=environment, kind="late", threshold=5, created_by_name="ada"),
         notification_rule=notification_rules.create("a rule", ["failed"], by=by(requester), environment=environment),
         global_limit=GlobalLimit.objects.create(
@@ -181,6 +188,19 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
             environment=environment, name="large", pool_name="gpu", work_queue="fast", created_by_name="ada"
         ),
     )
+
+
+def a_channel(name: str, *, is_enabled: bool = True) -> Channel:
+    address = encryption.seal("https://example.com/x")
+    return Channel.objects.create(
+        name=name, kind="webhook", sealed_address=address, destination="example.com", is_enabled=is_enabled
+    )
+
+
+def a_delivery(channel: Channel) -> Delivery:
+    """One that was sent."""
+    notice = Notification.objects.create(topic="freeze", subject="dev is frozen", text="")
+    return Delivery.objects.create(notification=notice, channel=channel, state="sent")
 
 
 def stopped_backfill(deployment: Deployment, requester: User, fake: FakePrefect) -> ChangeRequest:
@@ -370,6 +390,7 @@ def test_what_only_shows_or_is_shut_changes_nothing_whatever_is_sent(
         "runs/notificationrule": [there.notification_rule.pk],
         "runs/resourceprofile": [there.profile.pk],
         "flows/globallimit": [there.global_limit.pk],
+        "runs/channel": [there.channel.pk],
     }
     sent = {"reason": "r", "post": "yes", "name": "x", "action": "delete_selected", "_selected_action": "1"}
     for route in sorted(set(routes()) & (shown() | SHUT)):

@@ -29,6 +29,7 @@ from runs.governance.job_trusts import JobToken
 from runs.models import (
     AuditEntry,
     Bypass,
+    Channel,
     Delivery,
     EventRule,
     Hook,
@@ -42,6 +43,7 @@ from runs.models import (
     Verb,
     Window,
 )
+from runs.notifications import channels
 from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -59,6 +61,7 @@ SHOWN = (
     *("policy", "pattern", "window", "windowreason", "freeze", "freezeticket", "notice", "noticetext", "notsent"),
     *("robot", "purpose", "tokenname", "tokenflow", "tokenvalue"),
     *("rulename", "rulekey", "rulepointer", "rulevalue", "ruledefault", "rulesource", "rulemessage", "rulepause"),
+    *("channel", "channelmessage", "channelanswer", "channelwhy"),
     *("hookname", "hookpointer", "hookdefault", "hookvalue", "hookaddress"),
     "schedulename",
     *("jobname", "jobclaim", "jobactor", "agentpurpose", "agentwhy", "browser"),
@@ -183,6 +186,10 @@ def world(environment: Environment, fake: FakePrefect, reader: User, *, flow: st
         person=reader, topic="freeze", target_kind="environment", target_id=str(environment.pk), **texts
     )
     Delivery.objects.create(notification=notice, state="failed", message=bad("notsent"))
+    room = channels.create(by=by(reader), name=bad("channel")[:100], kind="slack", address="https://example.com/x")
+    answered = {"state": "failed", "status": 500, "answer": bad("channelanswer"), "message": bad("channelmessage")}
+    Delivery.objects.create(notification=notice, channel=room.channel, **answered)
+    Channel.objects.update(is_enabled=False, disabled_why=bad("channelwhy"))
     session_of(reader)
     Health.objects.filter(pk=health.health_of(environment.server).pk).update(
         message=bad("health"), sync_message=bad("sync")
@@ -202,6 +209,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User, *, flow: st
             "runs/jobtrust": [trusted.pk],
             "runs/serviceaccount": [robot.pk],
             "runs/hook": [hook.pk],
+            "runs/channel": [room.channel.pk],
             "runs/schedule": [schedule.pk],
             "runs/eventrule": [rule.pk],
             "runs/agent": [agent.pk],

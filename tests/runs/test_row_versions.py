@@ -24,7 +24,11 @@ from tests.cast import make_environment
 
 ADA = Actor.system("ada")
 # Columns that no version has: for secret ones only the change is recorded, for the others nothing.
-SECRET = {"flows_server": {"sealed_credential"}, "auth_user": {"password"}}
+SECRET = {
+    "flows_server": {"sealed_credential"},
+    "auth_user": {"password"},
+    "runs_channel": {"sealed_address", "sealed_secret"},
+}
 IGNORED = {
     "auth_user": {"last_login"},
     "runs_serviceaccount": {"created_at", "created_by_name"},
@@ -32,6 +36,8 @@ IGNORED = {
     "runs_hook": {"created_at", "created_by_name", "pepper", "digest"},
     "runs_eventrule": {"created_at", "match_key", "pepper", "digest"},
     "runs_agent": {"created_at"},
+    # What became of the last attempts.
+    "runs_channel": {"created_at", "created_by_name", "failures", "next_attempt_at"},
 }
 # Tables that belong to a row of another table: memberships and permissions.
 BELONGING = {link.through for links in ui_versions.LINKS.values() for link in links}

@@ -43,7 +43,10 @@ class NotificationRuleForm(forms.Form):
         widget=forms.Select(INPUT),
         help_text="Each person of a group receives what they may see.",
     )
-    topics = forms.MultipleChoiceField(choices=Topic.choices, widget=forms.CheckboxSelectMultiple())
+    # Of channels all administrators and auditors hear, and nobody else.
+    topics = forms.MultipleChoiceField(
+        choices=[each for each in Topic.choices if each[0] != Topic.CHANNEL], widget=forms.CheckboxSelectMultiple()
+    )
     environment = forms.ModelChoiceField(
         Environment.objects.none(), required=False, empty_label="All environments", widget=forms.Select(INPUT)
     )

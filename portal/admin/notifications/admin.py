@@ -1,62 +1,29 @@
-"""Notifications: each user's email preferences and recent notifications."""
+"""Notifications: each user's messages, unread ones first, and what they chose to receive."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
 from django.contrib import messages as banners
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, Prefetch, Q
+from django.db.models import Model, Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.views.decorators.http import require_POST
 
-from flows.models import Environment
+from flows.wording import plural
 from portal.admin.base import RestrictedAdmin
+from portal.admin.notifications.message_lines import failed_emails, read_lines, unread_lines
+from portal.admin.notifications.subscription_table import split_choice, subscription_table
 from portal.auth.request_user import actor_of, permissions_of
-from portal.ui.audit_links import address
-from portal.ui.rule_labels import Badge
 from runs import notifications
 from runs.actors import is_administrator
 from runs.errors import Refused
-from runs.models import Delivery, Notification, Verb
-from runs.models.notification import OVERSIGHT, Topic
-
-# The page lists no more: it shows whether email works, and is no archive.
-FEW = 30
-EVERYWHERE = "all"
-COLOURS: dict[str, str] = {
-    Delivery.State.WANTED: "blue",
-    Delivery.State.SENT: "green",
-    Delivery.State.FAILED: "red",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One check box; `value` is "topic:environment id" or "topic:all"."""
-
-    value: str
-    is_ticked: bool
-    label: str
-    # Received in any case, whatever is ticked.
-    is_fixed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A notification with the state of a delivery."""
-
-    notice: Notification
-    delivery: Delivery | None
-    badge: Badge | None
-    path: str
+from runs.models import Notification, Verb
 
 
 @admin.register(Notification)
@@ -70,23 +37,30 @@ class NotificationAdmin(RestrictedAdmin):
         return Q(person=request.user.pk)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        choose: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.choose))
-        return [path("choose/", choose, name="runs_notification_choose"), *super().get_urls()]
+        views: dict[str, Callable[[HttpRequest], HttpResponse]] = {"choose": self.choose, "read": self.mark_read}
+        urls: list[URLPattern | URLResolver] = [
+            path(f"{name}/", self.admin_site.admin_view(require_POST(view)), name=f"runs_notification_{name}")
+            for name, view in views.items()
+        ]
+        return [*urls, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         if not request.user.is_authenticated:
             raise PermissionDenied("Sign in first.")
-        emails = Prefetch("deliveries", Delivery.objects.filter(channel=None))
-        notices = request.user.notices.order_by("-created_at", "-pk").prefetch_related(emails)[:FEW]
         places = list(permissions_of(request).environments())
+        before = request.GET.get("before", "")
+        older, following = read_lines(request.user, before)
         context = {
             **self.admin_site.each_context(request),
             "title": "Notifications",
             "opts": self.opts,
             "places": places,
             "table": subscription_table(request, places),
-            "recent": [line(notice, next(iter(notice.deliveries.all()), None)) for notice in notices],
-            "failed": failed_deliveries() if is_administrator(request.user) else None,
+            "unread_lines": unread_lines(request.user) if not before else [],
+            "read_lines": older,
+            "following": following,
+            "is_first": not before,
+            "failed": failed_emails() if is_administrator(request.user) else None,
             "has_address": bool(request.user.email),
             "email": request.user.email,
             "sends_mail": settings.SENDS_MAIL,
@@ -114,50 +88,12 @@ class NotificationAdmin(RestrictedAdmin):
             banners.success(request, "Preferences saved.")
         return HttpResponseRedirect(reverse("admin:runs_notification_changelist"))
 
-
-def split_choice(value: str) -> tuple[str, int | None]:
-    """Split the value of a box into topic and environment id; None for all environments. Raises `Refused`."""
-    # From the right, because a topic may contain a colon one day and an id never does.
-    topic, _, place = value.rpartition(":")
-    if place == EVERYWHERE:
-        return topic, None
-    if not place.isdecimal() or len(place) > 18:
-        raise Refused("environment.unknown", "Unknown environment.")
-    return topic, int(place)
-
-
-def subscription_table(request: HttpRequest, places: list[Environment]) -> list[tuple[str, list[Cell]]]:
-    """Return a row for each topic, with a box for all environments and one for each."""
-    chosen = notifications.chosen_by(request.user) if isinstance(request.user, User) else set()
-    is_overseer = notifications.overseers().filter(pk=request.user.pk or 0).exists()
-
-    def is_fixed(topic: Topic) -> bool:
-        return is_overseer and topic in OVERSIGHT
-
-    return [
-        (
-            str(topic.label),
-            [
-                Cell(
-                    f"{topic.value}:{place.pk if place else EVERYWHERE}",
-                    is_fixed(topic) or (topic.value, place.pk if place else None) in chosen,
-                    f"{topic.label} in {place or 'all environments'}",
-                    is_fixed(topic),
-                )
-                for place in [None, *places]
-            ],
-        )
-        for topic in Topic
-    ]
-
-
-def line(notice: Notification, delivery: Delivery | None) -> Line:
-    path = address(notice.target_kind, notice.target_id) if notice.target_kind else ""
-    badge = Badge(delivery.get_state_display(), COLOURS[delivery.state]) if delivery else None
-    return Line(notice, delivery, badge, path)
-
-
-def failed_deliveries() -> list[Line]:
-    """Return what could not be sent to any user. Administrators see subject and error; the page leaves out the text."""
-    rows = Delivery.objects.filter(state=Delivery.State.FAILED, channel=None).select_related("notification__person")
-    return [line(delivery.notification, delivery) for delivery in rows.order_by("-pk")[:FEW]]
+    def mark_read(self, request: HttpRequest) -> HttpResponse:
+        """Mark the reader's chosen messages as read, or all of them; nothing is marked twice."""
+        chosen = [int(pk) for pk in request.POST.getlist("notice") if pk.isdecimal() and len(pk) <= 18]
+        number = notifications.mark_read(actor_of(request), None if "all" in request.POST else chosen)
+        if "quiet" in request.POST:
+            # By the script, when a link of a message was followed.
+            return HttpResponse(status=204)
+        banners.success(request, f"{plural(number, 'notification')} marked as read.")
+        return HttpResponseRedirect(reverse("admin:runs_notification_changelist"))

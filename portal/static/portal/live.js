@@ -24,6 +24,9 @@
  *
  * <time data-ago datetime="…"> and <span data-elapsed="ISO time"> are counted up between two refreshes.
  *
+ * [data-inbox] in the header has the number of unread messages, also in the title. It is counted on by the stream, which a page
+ * without other topics opens for it alone. A page with [data-inbox-list] is refreshed with it.
+ *
  * After each refresh the document gets the event "portal:live".
  */
 (() => {
@@ -50,7 +53,10 @@
         ended: "You are signed out or no longer have access. Reload the page.",
     };
 
-    let mark, stream, timer, soon, controller;
+    const MOST_COUNTED = 99;
+    const RETRY_STREAM = 60000;
+
+    let mark, bell, stream, timer, soon, controller;
     let lastRefresh = 0;
     let isStreaming = false;
     let isLeaving = false;
@@ -66,11 +72,23 @@
 
     function listen() {
         // A list whose rows are sent says for which filters.
-        const topics = document.querySelector("[data-live-rows]")?.dataset.liveRows || mark.dataset.liveTopics;
+        const own = document.querySelector("[data-live-rows]")?.dataset.liveRows || mark?.dataset.liveTopics;
+        const topics = [own, bell ? "inbox=1" : ""].filter(Boolean).join("&");
         if (!topics || !window.EventSource || stream) {
             return;
         }
-        stream = new EventSource(`${mark.dataset.liveUrl}?${topics}`);
+        stream = new EventSource(`${(mark || bell).dataset.liveUrl}?${topics}`);
+        stream.addEventListener("inbox", (event) => countUnread(JSON.parse(event.data).unread));
+        if (!own) {
+            stream.addEventListener("end", mute);
+            stream.addEventListener("error", () => {
+                if (stream && stream.readyState === EventSource.CLOSED) {
+                    stream = null;
+                    setTimeout(wake, RETRY_STREAM);
+                }
+            });
+            return;
+        }
         stream.addEventListener("ready", () => {
             isStreaming = true;
             say("live");
@@ -102,7 +120,7 @@
 
     function plan() {
         clearTimeout(timer);
-        if (document.hidden || isLeaving || hasEnded) {
+        if (!mark || document.hidden || isLeaving || hasEnded) {
             return;
         }
         const seconds = Number(mark.dataset.livePoll) || 10;
@@ -120,7 +138,7 @@
     async function refresh() {
         clearTimeout(soon);
         soon = null;
-        if (document.hidden || isLeaving || hasEnded) {
+        if (!mark || document.hidden || isLeaving || hasEnded) {
             return;
         }
         lastRefresh = Date.now();
@@ -178,9 +196,33 @@
                 become(region, twin);
             }
         }
+        showTitle();
         countChecked();
         tick();
         document.dispatchEvent(new CustomEvent("portal:live"));
+    }
+
+    // --- Unread messages
+
+    function countUnread(number) {
+        const text = number > MOST_COUNTED ? `${MOST_COUNTED}+` : String(number);
+        const count = bell.querySelector("[data-inbox-count]");
+        if (count.textContent === text) {
+            return;
+        }
+        count.textContent = text;
+        count.hidden = number === 0;
+        bell.ariaLabel = number ? `Notifications, ${text} unread` : "Notifications";
+        showTitle();
+        if (mark && document.querySelector("[data-inbox-list]")) {
+            refreshSoon();
+        }
+    }
+
+    function showTitle() {
+        const count = bell?.querySelector("[data-inbox-count]");
+        const bare = document.title.replace(/^\(\d+\+?\) /, "");
+        document.title = count && !count.hidden ? `(${count.textContent}) ${bare}` : bare;
     }
 
     // --- Making one element equal to another, without replacing equal parts
@@ -449,10 +491,11 @@
     function begin() {
         setInterval(() => document.hidden || tick(), 1000);
         mark = document.querySelector("[data-live-topics]");
-        if (!mark) {
+        bell = document.querySelector("[data-inbox]");
+        if (!mark && !bell) {
             return;
         }
-        say(mark.dataset.liveTopics && window.EventSource ? "connecting" : "polling");
+        say(mark?.dataset.liveTopics && window.EventSource ? "connecting" : "polling");
         followRun();
         listen();
         plan();

@@ -17,10 +17,12 @@ from portal.live import broadcast
 from portal.live import stream as live_stream
 from portal.live.broadcast import Broadcaster, Changes, Subscriber
 from portal.models import BrowserSession
+from runs import notifications
 from runs.actors import Actor
 from runs.change_feed import CHANNEL
 from runs.governance import grants
 from runs.models import Grant, Run
+from runs.models.notification import Topic
 from tests.portal.live.streams import by_itself, channel, next_event, nothing, opened, publish, status
 from tests.portal.many_rows import many_requests, many_runs
 
@@ -43,6 +45,36 @@ def test_a_page_receives_changes_of_its_run_and_of_no_other(viewer: User, a_run:
             publish(run=other.pk)
             publish(run=followed.pk)
             assert await next_event(stream) == ("nudge", {"run": [followed.pk]})
+
+    by_itself(story)()
+
+
+def test_the_number_of_unread_messages_is_sent_to_their_person_alone(viewer: User, stranger: User) -> None:
+    """Also to one who sees no run: messages need no permission."""
+    notifications.create(stranger, Topic.RULES, None, "x", "", None)
+
+    async def story() -> None:
+        async with opened(stranger, "inbox=1") as stream:
+            assert await next_event(stream) == ("ready", {})
+            assert await next_event(stream) == ("inbox", {"unread": 1})
+            publish(inbox=viewer.pk)
+            publish(inbox=stranger.pk)
+            assert await next_event(stream) == ("inbox", {"unread": 1})
+            publish(inbox=viewer.pk)
+            assert await nothing(stream)
+
+    by_itself(story)()
+
+
+def test_pages_that_follow_messages_alone_leave_room_for_others(
+    viewer: User, a_run: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_stream, "MAX_CLIENTS_OF_INBOX", 1)
+    run = a_run("RUNNING")
+
+    async def story() -> None:
+        async with opened(viewer, "inbox=1"), opened(viewer, f"run={run.pk}&inbox=1"):
+            assert await status(viewer, "inbox=1") == 503
 
     by_itself(story)()
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from portal.admin.notifications import message_lines
+from runs import notifications
 from runs.models import Delivery, Notification
-from runs.models.notification import DEFAULTS
+from runs.models.notification import DEFAULTS, Topic
 from tests.portal.page_elements import refusal_codes
 from tests.portal.page_text import Page
 
@@ -19,6 +23,7 @@ pytestmark = pytest.mark.django_db
 
 URL = reverse("admin:runs_notification_changelist")
 CHOOSE = reverse("admin:runs_notification_choose")
+READ = reverse("admin:runs_notification_read")
 Login = Callable[[User], Client]
 
 
@@ -78,6 +83,43 @@ def test_everybody_reads_their_own_messages_and_administrators_what_could_not_be
     assert "<b>dev</b> is frozen" in page.text
     assert "viewer has no mail address." in page.text
     assert "Inner words" not in page.text
+
+
+def test_unread_messages_come_first_are_counted_on_every_page_and_are_marked_as_read(
+    viewer: User, requester: User, login: Login
+) -> None:
+    first, second = (notifications.create(viewer, Topic.FREEZE, None, name, "", None) for name in ("one", "two"))
+    other = notifications.create(requester, Topic.FREEZE, None, "other", "", None)
+    client = login(viewer)
+    page = client.get("/admin/profile/").content.decode()
+    assert re.search(r"<title>\(2\) ", page)
+    assert re.search(r"data-inbox-count>2<", page)
+    client.post(READ, {"notice": [str(first.pk), str(other.pk), "x", "9" * 30]})
+    assert notifications.count_unread(requester.pk) == 1
+    shown = text(client)
+    assert shown.index(f"notice-{second.pk}") < shown.index(f"notice-{first.pk}")
+    assert shown.count("is-unread") == 1
+    assert client.post(READ, {"notice": str(second.pk), "quiet": "1"}).status_code == 204
+    assert "data-inbox-count hidden" in text(client)
+    notifications.create(viewer, Topic.FREEZE, None, "three", "", None)
+    client.post(READ, {"all": "1"})
+    assert notifications.count_unread(viewer.pk) == 0
+
+
+def test_older_messages_have_pages(viewer: User, login: Login) -> None:
+    now = timezone.now()
+    Notification.objects.bulk_create(
+        Notification(person=viewer, topic="freeze", subject=f"no. {number}.", text="", created_at=now, read_at=now)
+        for number in range(message_lines.FEW + 1)
+    )
+    client = login(viewer)
+    first = text(client)
+    (before,) = re.findall(r"\?before=(\d+)", first)
+    older = client.get(URL, {"before": before}).content.decode()
+    assert "no. 0." not in first
+    assert "no. 0." in older
+    assert older.count('data-key="notice-') == 1
+    assert client.get(URL, {"before": "9" * 30}).status_code == 200
 
 
 def test_a_missing_address_or_server_is_told(viewer: User, login: Login, settings: object) -> None:

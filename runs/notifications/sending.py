@@ -1,0 +1,196 @@
+"""Send what is due, one lane at a time. Only background tasks import it: a page never waits for another server."""
+
+from __future__ import annotations
+
+import json
+import os
+import smtplib
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import connection
+from django.utils import timezone
+
+from flows import encryption, plain_text
+from runs.models import Channel, Delivery
+from runs.notifications import channel_messages, channels, deliveries, mail, pinned_http
+from runs.notifications.deliveries import EMAIL, State
+from runs.notifications.pinned_http import Answer, NoAnswer
+
+# After so many seconds a task leaves the rest of its lane to a further one.
+LONGEST_TURN = 8.0
+# Advisory lock of channels that did not answer the last time: one of them at a time, so that however many there are,
+# the other processes are free for those that answer.
+SUSPECTS = 7_218_004
+# Answers after which the same message is sent again; all others that are not 2xx are final.
+RETRIED = frozenset({408, 425, 429})
+GONE = 410
+LONGEST_ANSWER = 300
+# Parts of an address that are no secret are shorter.
+SHORTEST_SECRET = 6
+
+
+def send_due(lane: int) -> bool:
+    """Send what is due in a lane, oldest first; return whether there is more, for which there was no time."""
+    channel = Channel.objects.filter(pk=lane).first() if lane != EMAIL else None
+    if channel is None and lane != EMAIL:
+        return False
+    deliveries.fail_old(lane)
+    with turn(channel) as is_free:
+        # It waits for `requeue_due`.
+        return is_free and send_some(lane)
+
+
+@contextmanager
+def turn(channel: Channel | None) -> Iterator[bool]:
+    """Yield whether the lane can be sent now: a channel that did not answer waits for others that did not."""
+    if channel is None or not channel.failures:
+        yield True
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [SUSPECTS])
+        is_free = cursor.fetchone() == (True,)
+    try:
+        yield is_free
+    finally:
+        if is_free:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [SUSPECTS])
+
+
+def send_some(lane: int) -> bool:
+    started = time.monotonic()
+    while time.monotonic() - started < LONGEST_TURN:
+        first = deliveries.first_due(lane)
+        if first is None:
+            return False
+        # Read each time: it can be disabled between two messages.
+        channel = Channel.objects.get(pk=lane) if lane != EMAIL else None
+        if channel and not channel.is_enabled:
+            deliveries.fail_all(channel)
+            return False
+        if deliveries.claim(first) and not (send_to_channel(first, channel) if channel else send_email(first)):
+            # What cannot be reached now cannot be reached by the next one either: it waits for `requeue_due`.
+            return False
+    return True
+
+
+# Email ----------------------------------------------------------------------------------------------------------------
+
+
+def send_email(delivery: Delivery) -> bool:
+    """Send one email that was claimed; return whether the mail server could be reached."""
+    person = delivery.notification.person
+    # 1. Without an address or a server it fails for good.
+    if person is None or not person.email:
+        deliveries.settle(delivery, State.FAILED, f"{person} has no email address.")
+        return True
+    if not settings.SENDS_MAIL:
+        deliveries.settle(delivery, State.FAILED, "No mail server is configured. Set PORTAL_MAIL_HOST.")
+        return True
+    # 2. Send it. A crash between sending and recording sends it again.
+    try:
+        mail.send(delivery.notification, person.email)
+    except (OSError, smtplib.SMTPException) as error:
+        message = f"The mail server {settings.SMTP['host']} did not accept it: {mail.error_label(error)}."
+        deliveries.postpone(delivery, message, is_final=mail.is_final(error))
+        return isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused)
+    except ValueError as error:
+        # An address or text that is not allowed in an email will not be allowed next time either.
+        deliveries.settle(delivery, State.FAILED, f"Invalid email to “{person.email}”: {error}")
+    else:
+        deliveries.settle(delivery, State.SENT)
+    return True
+
+
+# Channels -------------------------------------------------------------------------------------------------------------
+
+
+def send_to_channel(delivery: Delivery, channel: Channel) -> bool:
+    """Send one message that was claimed to its channel; return whether the other side could be reached."""
+    try:
+        address = encryption.unseal(channel.sealed_address)
+        secret = encryption.unseal(channel.sealed_secret) if channel.sealed_secret else ""
+    except encryption.DecryptionError as error:
+        deliveries.postpone(delivery, str(error))
+        deliveries.back_off(channel, None)
+        return False
+    try:
+        answer = exchange(delivery, channel, address, secret)
+    except NoAnswer as failure:
+        deliveries.postpone(delivery, f"{channel.destination}: {failure}.", is_final=failure.is_final)
+        deliveries.back_off(channel, None)
+        return False
+    return note(delivery, channel, answer, clean(answer.text, address, secret))
+
+
+def exchange(delivery: Delivery, channel: Channel, address: str, secret: str) -> Answer:
+    """Send one message and return the answer; raises `NoAnswer`."""
+    notice = delivery.notification
+    body = channel_messages.body_of(channel.kind, notice, mail.link_of(notice))
+    if channel.kind == Channel.Kind.SERVICE:
+        return send_by_apprise(address, body)
+    headers = channel_messages.headers_of(delivery, body, secret, timezone.now())
+    return pinned_http.post(address, body, headers, allows_private=channel.allows_private)
+
+
+def note(delivery: Delivery, channel: Channel, answer: Answer, text: str) -> bool:
+    """Record an answer; return whether the next message can be sent."""
+    status = answer.status
+    if 200 <= status < 300:
+        deliveries.settle(delivery, State.SENT, status=status, answer=text)
+        deliveries.note_answer(channel)
+        return True
+    message = f"{channel.destination} answered {status}."
+    if status == GONE:
+        deliveries.settle(delivery, State.FAILED, message, status=status, answer=text)
+        channels.disable_gone(channel)
+        return False
+    if status in RETRIED or status >= 500:
+        deliveries.postpone(delivery, message, rest=answer.retry_after, status=status, answer=text)
+        deliveries.back_off(channel, answer.retry_after)
+        return False
+    if 300 <= status < 400:
+        message = f"{channel.destination} redirects ({status}), which is not followed. Enter the address it leads to."
+    # It was received and refused: another attempt would be too, and the channel can be reached.
+    deliveries.settle(delivery, State.FAILED, message, status=status, answer=text)
+    deliveries.note_answer(channel)
+    return True
+
+
+def send_by_apprise(address: str, body: bytes) -> Answer:
+    """Send by a process that ends within the deadline. It says only whether the service accepted the message."""
+    message = json.dumps({"address": address, **json.loads(body)})
+    # Nothing of this process's environment: it holds keys.
+    environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "runs.apprise_process"],
+            input=message,
+            text=True,
+            capture_output=True,
+            timeout=pinned_http.DEADLINE,
+            cwd=settings.BASE_DIR,
+            env=environment,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise NoAnswer("Response timed out") from None
+    if done.returncode:
+        raise NoAnswer("The service did not accept the message, or could not be reached")
+    return Answer(200, "", None)
+
+
+def clean(text: str, address: str, secret: str) -> str:
+    """Return the beginning of an answer as one line; none of it if it quotes a part of the address."""
+    line = plain_text.line(text)[:LONGEST_ANSWER]
+    parts = urlsplit(address)
+    hidden = [secret, *parts.path.split("/"), *parts.query.replace("=", "&").split("&")]
+    if any(len(part) >= SHORTEST_SECRET and part in line for part in hidden):
+        return "The answer quotes the address and is not shown."
+    return line
