@@ -319,6 +319,8 @@ LOGGING = {
 PREFECT_CLIENT = "flows.prefect_api.connect.for_server"
 # Gives the page of a row; runs sends mails with links and knows no addresses.
 LINK_TO = "portal.ui.audit_links.address"
+# Gives the time zone of a person, which the portal stores: email keeps their quiet hours.
+ZONE_OF = "portal.auth.profiles.zone_of"
 # Gives the path of a link by which a person chooses a new password.
 RESET_LINK_TO = "portal.auth.password_reset.path_of_link"
 # Mail is sent if a server is set. Without one the demo writes it to its log, and production marks it as failed.

@@ -132,8 +132,8 @@ SABOTAGES = (
         "a notification rule reaches people who cannot see the run",
         ("tests/runs/notifications/test_notification_rules.py::test_a_rule_of_a_group_is_for_those_of_it_who_may_see",),
         "runs/notifications/run_ends.py",
-        "if listener.sees(Target.of_run(end.run)):",
-        "if listener:",
+        "if listener.sees(Target.of_run(end.run))\n",
+        "if listener\n",
     ),
     Sabotage(
         "anyone decides what a group hears of",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
 from django.contrib.auth.models import User
 
 from flows.local_time import zone_names
@@ -25,6 +28,11 @@ def set_time_zone(person: User, name: str, *, by: Actor) -> Profile:
         profile, _ = Profile.objects.update_or_create(user=person, defaults={"time_zone": name})
         act.after = {"time_zone": name}
     return profile
+
+
+def zone_of(person: User) -> ZoneInfo:
+    """Return the zone in which the person reads times."""
+    return ZoneInfo(time_zone_of(person) or settings.TIME_ZONE)
 
 
 def time_zone_of(person: User) -> str:

@@ -344,6 +344,12 @@ class Migration(migrations.Migration):
                 ("target_id", models.CharField(blank=True, max_length=20)),
                 ("created_at", models.DateTimeField(db_default=Now())),
                 ("read_at", models.DateTimeField(null=True)),
+                (
+                    "number",
+                    models.PositiveIntegerField(
+                        default=1, help_text="How many messages of this subject it stands for."
+                    ),
+                ),
                 ("person", models.ForeignKey(USER, models.CASCADE, null=True, related_name="notices")),
             ],
             options={
@@ -3036,6 +3042,44 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(fields=("rule", "change"), name="one_escalation_per_rule_and_change")
                 ],
             },
+        ),
+        migrations.CreateModel(
+            name="EmailSettings",
+            fields=[
+                (
+                    "person",
+                    models.OneToOneField(
+                        USER, models.CASCADE, primary_key=True, related_name="email_settings", serialize=False
+                    ),
+                ),
+                ("quiet_from", models.TimeField(help_text="In the zone of the person.", null=True)),
+                ("quiet_until", models.TimeField(null=True)),
+                (
+                    "digest",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "At once"),
+                            ("hourly", "Every hour, in one email"),
+                            ("daily", "Every day, in one email"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("digest_hour", models.PositiveSmallIntegerField(default=8)),
+                (
+                    "merge_minutes",
+                    models.PositiveSmallIntegerField(
+                        default=10,
+                        help_text="Messages about the same subject and topic within this time are one. 0 = never.",
+                    ),
+                ),
+                (
+                    "urgent_at_once",
+                    models.BooleanField(default=True, help_text="Approvals and overrides are sent at once."),
+                ),
+            ],
+            options={"default_permissions": ()},
         ),
         migrations.CreateModel(
             name="Outage",

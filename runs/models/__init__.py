@@ -11,6 +11,7 @@ from runs.models.change_request import ChangeRequest
 from runs.models.channel import Channel, Delivery
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
 from runs.models.drift import Drift
+from runs.models.email_settings import EmailSettings
 from runs.models.event import EventCursor, FailedEvent, RunEvent
 from runs.models.export import Export, ExportPart
 from runs.models.failure import FailedRun, FailureAct, FailureDay, FailureGroup
@@ -58,6 +59,7 @@ __all__ = [
     "Delivery",
     "DeploymentDayCount",
     "Drift",
+    "EmailSettings",
     "EnvironmentDayCount",
     "Escalation",
     "EventCursor",

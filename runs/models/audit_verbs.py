@@ -92,6 +92,7 @@ VERBS: dict[str, str] = {
     "preset.delete": "Deleted a preset",
     "person.create": "Added a user",
     "person.change": "Changed a user",
+    "person.choose_email": "Chose when their email is sent",
     "person.subscribe": "Changed notification settings",
     "person.try": "Previewed a user's access",
     "person.password": "Set a password",

@@ -45,6 +45,10 @@ class Topic(models.TextChoices):
 DEFAULTS = frozenset({Topic.WAITING, Topic.ANSWERED, Topic.OWN_FAILED})
 # What administrators and auditors hear of, whatever they chose: who loosens the rules must not be able to do so unseen.
 OVERSIGHT = frozenset({Topic.RULES, Topic.BREAK_GLASS, Topic.DEFINITION, Topic.BYPASS, Topic.CHANNEL})
+# What a person may want to hear of at once, whatever they chose for the rest.
+URGENT = frozenset({Topic.WAITING, Topic.BREAK_GLASS})
+# What is a message of its own each time.
+SINGLE = URGENT | OVERSIGHT
 # What is about the person who hears of it, and so is nothing for the people of a group.
 PERSONAL = frozenset({Topic.ANSWERED, Topic.OWN_ENDED, Topic.OWN_FAILED})
 
@@ -91,6 +95,7 @@ class Notification(models.Model):
     target_id = models.CharField(max_length=20, blank=True)
     created_at = models.DateTimeField(db_default=Now())
     read_at = models.DateTimeField(null=True)
+    number = models.PositiveIntegerField(default=1, help_text="How many messages of this subject it stands for.")
 
     class Meta:
         ordering = ["-created_at"]

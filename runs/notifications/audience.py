@@ -96,7 +96,11 @@ class Audience:
 
 def listeners_of(people: Collection[int]) -> list[Listener]:
     """Read these people, as far as they are active, and what they may do."""
-    active = list(User.objects.filter(pk__in=people, is_active=True).order_by("pk")) if people else []
+    active = (
+        list(User.objects.filter(pk__in=people, is_active=True).select_related("email_settings").order_by("pk"))
+        if people
+        else []
+    )
     read = zip(active, permissions_of_each(active), strict=True)
     return [Listener(person, permissions) for person, permissions in read]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
+from django.contrib.auth.models import User
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
@@ -34,10 +35,17 @@ TASK = "runs.tasks.send_deliveries"
 State = Delivery.State
 
 
-def add(notice: Notification, to: Iterable[Channel | None]) -> None:
-    """Store the deliveries of a message and queue their lanes; None is an email to its person."""
-    for row in Delivery.objects.bulk_create(Delivery(notification=notice, channel=channel) for channel in to):
-        queue.enqueue(TASK, row.channel_id or EMAIL)
+def add(wanted: Iterable[tuple[Notification, Channel | None, datetime | None]]) -> None:
+    """Store deliveries and queue their lanes: a message, a channel or None for email, and before when it waits."""
+    now = timezone.now()
+    rows = Delivery.objects.bulk_create(
+        # What is held counts as queued when it may be sent: until then it does not grow old.
+        Delivery(notification=notice, channel=channel, next_attempt_at=at, queued_at=at or now)
+        for notice, channel, at in wanted
+    )
+    # What is held is found when it is due.
+    for lane in dict.fromkeys(row.channel_id or EMAIL for row in rows if row.next_attempt_at is None):
+        queue.enqueue(TASK, lane)
 
 
 def replay(delivery: Delivery) -> None:
@@ -68,6 +76,12 @@ def due_lanes() -> list[int]:
 def first_due(lane: int) -> Delivery | None:
     rows = open_rows(timezone.now()).filter(channel=lane or None)
     return rows.select_related("notification__person", "notification__environment").order_by("pk").first()
+
+
+def claim_together(delivery: Delivery, person: User, most: int) -> list[Delivery]:
+    """Claim the other emails to a person that are due, the oldest first."""
+    rows = open_rows(timezone.now()).filter(channel=None, notification__person=person).exclude(pk=delivery.pk)
+    return [each for each in rows.select_related("notification").order_by("pk")[:most] if claim(each)]
 
 
 def claim(delivery: Delivery) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from django.conf import settings
@@ -16,15 +16,35 @@ from runs.models import Notification
 # SMTP: 5xx is permanent, 4xx is temporary.
 PERMANENT = 500
 TEMPLATE = "runs/notification_email.html"
+# Between the messages of one email.
+SEPARATOR = f"\n{'-' * 60}\n\n"
 
 
-def send(notice: Notification, to: str) -> None:
-    """Send one email. Raises `OSError`, `SMTPException`, or `ValueError` for an address or text that is not allowed."""
-    email = EmailMultiAlternatives(notice.subject, plain_text(notice), to=[to])
-    link = link_of(notice)
-    context = {"notice": notice, "link": link, "is_path": not link.startswith(("https://", "http://"))}
-    email.attach_alternative(render_to_string(TEMPLATE, context), "text/html")
+def send(notices: Sequence[Notification], to: str) -> None:
+    """Send one email with these messages.
+
+    Raises `OSError`, `SMTPException`, or `ValueError` for an address or text that is not allowed.
+    """
+    is_one = len(notices) == 1
+    subject = subject_of(notices[0]) if is_one else f"{len(notices)} notifications of the operations portal"
+    parts = [plain_text(notice) if is_one else f"{subject_of(notice)}\n\n{plain_text(notice)}" for notice in notices]
+    email = EmailMultiAlternatives(subject, SEPARATOR.join(parts), to=[to])
+    links = [link_of(notice) for notice in notices]
+    rows = [
+        {
+            "notice": notice,
+            "subject": subject_of(notice),
+            "link": link,
+            "is_path": not link.startswith(("https://", "http://")),
+        }
+        for notice, link in zip(notices, links, strict=True)
+    ]
+    email.attach_alternative(render_to_string(TEMPLATE, {"subject": subject, "rows": rows}), "text/html")
     email.send()
+
+
+def subject_of(notice: Notification) -> str:
+    return notice.subject if notice.number == 1 else f"{notice.subject} ({notice.number} times)"
 
 
 def plain_text(notice: Notification) -> str:

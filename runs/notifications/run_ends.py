@@ -14,7 +14,7 @@ from runs.models import Run, RunEvent, RunRequest
 from runs.models.notification import Topic
 from runs.models.run import TERMINAL
 from runs.notifications.audience import Audience, Listener
-from runs.notifications.services import create
+from runs.notifications.services import Draft, create_many
 
 Kind = RunEvent.Kind
 EVENTS = (Kind.RUN_APPEARED, Kind.RUN_MOVED)
@@ -85,10 +85,14 @@ def notify_of_ends(events: Sequence[RunEvent]) -> None:
     if not audience.listeners:
         return
     recovered = recovered_among(ends) if audience.has_any(Topic.RECOVERED) else frozenset()
-    for end in ends:
-        for listener, topic in listeners_of(end, audience, recovered):
-            if listener.sees(Target.of_run(end.run)):
-                notify_one(listener, topic, end)
+    create_many(
+        [
+            draft(listener, topic, end)
+            for end in ends
+            for listener, topic in listeners_of(end, audience, recovered)
+            if listener.sees(Target.of_run(end.run))
+        ]
+    )
 
 
 def is_news(event: RunEvent) -> bool:
@@ -145,10 +149,10 @@ def listeners_of(end: End, audience: Audience, recovered: Collection[int]) -> It
                 yield listener, topic
 
 
-def notify_one(listener: Listener, topic: Topic, end: End) -> None:
+def draft(listener: Listener, topic: Topic, end: End) -> Draft:
     run, place = end.run, end.run.environment
     again = " again" if topic == Topic.RECOVERED else ""
     text = f"Run {run} of {run.what} in {place} {DID[end.state]}."
     text += " The run before it had failed." if again else ""
     text += f" It is the run of request {end.request_id}." if end.request_id else ""
-    create(listener.person, topic, place, f"{run.what} {DID[end.state]}{again} in {place}", text, run)
+    return Draft(listener.person, topic, place, f"{run.what} {DID[end.state]}{again} in {place}", text, run)

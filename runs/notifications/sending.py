@@ -18,12 +18,14 @@ from django.utils import timezone
 
 from flows import encryption, plain_text
 from runs.models import Channel, Delivery
-from runs.notifications import channel_messages, channels, deliveries, mail, pinned_http
+from runs.notifications import channel_messages, channels, deliveries, email_choices, mail, pinned_http
 from runs.notifications.deliveries import EMAIL, State
 from runs.notifications.pinned_http import Answer, NoAnswer
 
 # After so many seconds a task leaves the rest of its lane to a further one.
 LONGEST_TURN = 8.0
+# Messages of one email.
+MOST_TOGETHER = 100
 # Advisory lock of channels that did not answer the last time: one of them at a time, so that however many there are,
 # the other processes are free for those that answer.
 SUSPECTS = 7_218_004
@@ -93,18 +95,23 @@ def send_email(delivery: Delivery) -> bool:
     if not settings.SENDS_MAIL:
         deliveries.settle(delivery, State.FAILED, "No mail server is configured. Set PORTAL_MAIL_HOST.")
         return True
-    # 2. Send it. A crash between sending and recording sends it again.
+    # 2. Send it, with others that are due if the person wants them in one. A crash before it is recorded sends it again.
+    collects = email_choices.collects(email_choices.settings_of(person))
+    together = [delivery, *(deliveries.claim_together(delivery, person, MOST_TOGETHER - 1) if collects else ())]
     try:
-        mail.send(delivery.notification, person.email)
+        mail.send([each.notification for each in together], person.email)
     except (OSError, smtplib.SMTPException) as error:
         message = f"The mail server {settings.SMTP['host']} did not accept it: {mail.error_label(error)}."
-        deliveries.postpone(delivery, message, is_final=mail.is_final(error))
+        for each in together:
+            deliveries.postpone(each, message, is_final=mail.is_final(error))
         return isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused)
     except ValueError as error:
         # An address or text that is not allowed in an email will not be allowed next time either.
-        deliveries.settle(delivery, State.FAILED, f"Invalid email to “{person.email}”: {error}")
+        for each in together:
+            deliveries.settle(each, State.FAILED, f"Invalid email to “{person.email}”: {error}")
     else:
-        deliveries.settle(delivery, State.SENT)
+        for each in together:
+            deliveries.settle(each, State.SENT)
     return True
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from datetime import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
 from django.db import models
 from django.db.models import Exists, OuterRef
+from django.utils import timezone
 
 from flows.db_text import sanitize
 from flows.models import Environment
@@ -17,10 +19,13 @@ from runs.actors import Actor
 from runs.change_feed import publish
 from runs.errors import Refused
 from runs.models import Channel, Delivery, Notification, Subscription
-from runs.models.notification import DEFAULTS, Topic
+from runs.models.notification import DEFAULTS, SINGLE, Topic
 from runs.notifications import deliveries
+from runs.notifications.email_choices import email_due_at, settings_of
 
 LONGEST_SUBJECT = 300
+# Of a message that stands for several.
+LONGEST_TEXT = 4_000
 # Rows of one transaction.
 FORGOTTEN_AT_ONCE = 500
 
@@ -38,16 +43,99 @@ def create(
 
     Without a person it goes to the channels only. A rollback removes all of it.
     """
-    # Names come from users: a line break in the subject would start another header.
-    one_line = " ".join(sanitize(subject).split())[:LONGEST_SUBJECT]
-    notice = Notification(person=person, topic=topic, environment=environment, subject=one_line, text=sanitize(text))
-    if target:
-        notice.target_kind, notice.target_id = target._meta.model_name or "", str(target.pk)
-    notice.save()
-    if person:
-        publish("inbox", [person.pk])
-    deliveries.add(notice, [*([None] if person else []), *channels])
-    return notice
+    return create_many([Draft(person, topic, environment, subject, text, target, tuple(channels))])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A message that is not stored yet; see `create`."""
+
+    person: User | None
+    topic: Topic
+    environment: Environment | None
+    subject: str
+    text: str
+    target: models.Model | None = None
+    channels: tuple[Channel, ...] = ()
+
+    def notice(self, now: datetime) -> Notification:
+        # Names come from users: a line break in the subject would start another header.
+        one_line = " ".join(sanitize(self.subject).split())[:LONGEST_SUBJECT]
+        return Notification(
+            person=self.person,
+            topic=self.topic,
+            environment=self.environment,
+            subject=one_line,
+            text=sanitize(self.text),
+            target_kind=(self.target._meta.model_name or "") if self.target else "",
+            target_id=str(self.target.pk) if self.target else "",
+            created_at=now,
+        )
+
+
+def create_many(drafts: Sequence[Draft]) -> list[Notification]:
+    """Store messages and queue their deliveries, with the same queries for any number; a rollback removes all of it.
+
+    A message of the same subject as one that its person received a few minutes before is counted there instead.
+    """
+    now = timezone.now()
+    earlier = recent(drafts, now)
+    new: list[tuple[Draft, Notification]] = []
+    repeated: dict[int, Notification] = {}
+    found = []
+    for draft in drafts:
+        notice = draft.notice(now)
+        known = earlier.get(place_of(notice))
+        if known and draft.person and draft.topic not in SINGLE and is_within(draft.person, known.created_at, now):
+            # A link to the newest run, and its text first.
+            known.number, known.target_id, known.read_at = known.number + 1, notice.target_id, None
+            if notice.text not in known.text:
+                known.text = f"{notice.text}\n{known.text}"[:LONGEST_TEXT]
+            if known.pk:
+                repeated[known.pk] = known
+            found.append(known)
+            continue
+        earlier[place_of(notice)] = notice
+        new.append((draft, notice))
+        found.append(notice)
+    Notification.objects.bulk_create(notice for _, notice in new)
+    Notification.objects.bulk_update(repeated.values(), ["number", "text", "target_id", "read_at"])
+    deliveries.add(
+        (notice, channel, None if channel else email_at(draft, now))
+        for draft, notice in new
+        for channel in (*((None,) if draft.person else ()), *draft.channels)
+    )
+    if people := {draft.person.pk for draft in drafts if draft.person}:
+        publish("inbox", people)
+    return found
+
+
+def place_of(notice: Notification) -> tuple[object, ...]:
+    """Return what messages have in common that are one: of runs, those of one deployment are."""
+    target = "" if notice.target_kind == "run" else notice.target_id
+    return notice.person_id, notice.topic, notice.subject, notice.target_kind, target
+
+
+def recent(drafts: Sequence[Draft], now: datetime) -> dict[tuple[object, ...], Notification]:
+    """Return the messages of the same people and topics to which one of these can be added, in one query."""
+    people = {draft.person.pk: draft.person for draft in drafts if draft.person and draft.topic not in SINGLE}
+    longest = max((settings_of(person).merge_minutes for person in people.values()), default=0)
+    if not longest:
+        return {}
+    rows = Notification.objects.filter(
+        person__in=people,
+        topic__in={draft.topic for draft in drafts},
+        created_at__gt=now - timedelta(minutes=longest),
+    )
+    return {place_of(row): row for row in rows.order_by("pk")}
+
+
+def is_within(person: User, since: datetime, now: datetime) -> bool:
+    return since > now - timedelta(minutes=settings_of(person).merge_minutes)
+
+
+def email_at(draft: Draft, now: datetime) -> datetime | None:
+    return email_due_at(settings_of(draft.person), draft.topic, now) if draft.person else None
 
 
 def chosen_by(person: User) -> set[tuple[str, int | None]]:

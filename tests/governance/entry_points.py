@@ -312,6 +312,10 @@ DOORS: dict[str, Door] = {
     "choose one's time zone, by page": Door(
         "admin/profile/time-zone/", press_own("profile_time_zone", time_zone="Europe/Vienna")
     ),
+    "choose when one's email is sent, by page": Door(
+        "admin/profile/email-times/",
+        press_own("profile_email_times", digest="daily", digest_hour="8", merge_minutes="5"),
+    ),
     "remove one's email address, by page": Door("admin/profile/email/", remove_own_address),
     "sign out one's other browsers, by page": Door(
         "admin/profile/end-other-sessions/", press_own("profile_end_sessions")

@@ -12,6 +12,8 @@ from portal.admin.loosening_fields import INPUT, LooseningFields
 from portal.auth import throttle
 from runs.errors import Refused
 from runs.governance import accounts
+from runs.models import EmailSettings
+from runs.notifications.email_choices import MOST_MERGE_MINUTES, settings_of
 
 
 class TimeZoneForm(forms.Form):
@@ -21,6 +23,40 @@ class TimeZoneForm(forms.Form):
         max_length=60,
         widget=forms.TextInput({**INPUT, "list": "time-zones", "placeholder": "Europe/Vienna"}),
     )
+
+
+class EmailTimesForm(forms.Form):
+    """When the person's email is sent: the arguments of `email_choices.choose`."""
+
+    quiet_from = forms.TimeField(
+        label="Quiet from", required=False, widget=forms.TimeInput({**INPUT, "type": "time"}, format="%H:%M")
+    )
+    quiet_until = forms.TimeField(
+        label="until",
+        required=False,
+        widget=forms.TimeInput({**INPUT, "type": "time"}, format="%H:%M"),
+        help_text="What comes in these hours is sent at their end, in one email. Blank: no quiet hours.",
+    )
+    digest = forms.ChoiceField(
+        label="Send", required=False, choices=EmailSettings.Digest.choices, widget=forms.Select(INPUT)
+    )
+    digest_hour = forms.IntegerField(
+        label="Hour of the daily email", min_value=0, max_value=23, widget=forms.NumberInput(INPUT)
+    )
+    merge_minutes = forms.IntegerField(
+        label="Count repeated messages as one for (minutes)",
+        min_value=0,
+        max_value=MOST_MERGE_MINUTES,
+        widget=forms.NumberInput(INPUT),
+        help_text="0: each is a message of its own.",
+    )
+    urgent_at_once = forms.BooleanField(
+        label="Send approvals and overrides at once, also in quiet hours", required=False
+    )
+
+    @classmethod
+    def of(cls, person: User) -> EmailTimesForm:
+        return cls(initial={name: getattr(settings_of(person), name) for name in cls.base_fields})
 
 
 class EmailForm(LooseningFields):

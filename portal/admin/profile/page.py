@@ -19,12 +19,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from flows.local_time import zone_names
 from portal.admin.base import attempt
-from portal.admin.profile.forms import EmailForm, TimeZoneForm
+from portal.admin.profile.forms import EmailForm, EmailTimesForm, TimeZoneForm
 from portal.auth import browser_sessions, profiles
 from portal.auth.request_user import actor_of
 from portal.ui.browser_names import browser_name
 from runs.governance import accounts
 from runs.models import Token
+from runs.notifications import email_choices
 
 # A person has few; the list of tokens has the rest.
 FEW = 10
@@ -38,10 +39,15 @@ def person_of(request: HttpRequest) -> User:
 
 @require_GET
 def profile(request: HttpRequest) -> HttpResponse:
-    return show(request, EmailForm(person_of(request), initial={"email": person_of(request).email}))
+    return show(request)
 
 
-def show(request: HttpRequest, email_form: EmailForm, status: int = 200) -> HttpResponse:
+def show(
+    request: HttpRequest,
+    email_form: EmailForm | None = None,
+    times_form: EmailTimesForm | None = None,
+    status: int = 200,
+) -> HttpResponse:
     person = person_of(request)
     zone = profiles.time_zone_of(person)
     context = {
@@ -49,7 +55,8 @@ def show(request: HttpRequest, email_form: EmailForm, status: int = 200) -> Http
         "title": "Profile",
         "person": person,
         "groups": [group.name for group in person.groups.order_by("name")],
-        "email_form": email_form,
+        "email_form": email_form or EmailForm(person, initial={"email": person.email}),
+        "times_form": times_form or EmailTimesForm.of(person),
         "sends_mail": settings.SENDS_MAIL,
         "zone_form": TimeZoneForm(initial={"time_zone": zone}),
         "zone": zone,
@@ -97,12 +104,26 @@ def set_email(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
     form = EmailForm(person, request.POST)
     if not form.is_valid():
-        return show(request, form, status=429 if form.throttled else 200)
+        return show(request, email_form=form, status=429 if form.throttled else 200)
     email: str = form.cleaned_data["email"]
     attempt(
         request,
         "Email address",
         lambda: accounts.change_own_email(person, email, by=actor_of(request), **form.confirmation),
+        "saved.",
+    )
+    return HttpResponseRedirect(reverse("profile"))
+
+
+@require_POST
+def set_email_times(request: HttpRequest) -> HttpResponse:
+    person, form = person_of(request), EmailTimesForm(request.POST)
+    if not form.is_valid():
+        return show(request, times_form=form)
+    attempt(
+        request,
+        "Email times",
+        lambda: email_choices.choose(person, by=actor_of(request), **form.cleaned_data),
         "saved.",
     )
     return HttpResponseRedirect(reverse("profile"))
@@ -123,5 +144,6 @@ ADDRESSES: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
     "profile": ("profile/", profile),
     "profile_time_zone": ("profile/time-zone/", set_time_zone),
     "profile_email": ("profile/email/", set_email),
+    "profile_email_times": ("profile/email-times/", set_email_times),
     "profile_end_sessions": ("profile/end-other-sessions/", end_other_sessions),
 }

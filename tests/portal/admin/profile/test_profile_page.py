@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +15,7 @@ from flows.models import Environment
 from portal.models import BrowserSession, Profile
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, ChangeRequest
+from runs.models import AuditEntry, ChangeRequest, EmailSettings
 from tests.cast import person
 from tests.portal.page_elements import message_codes
 
@@ -190,3 +190,20 @@ def test_the_profile_costs_the_same_queries_for_many_sessions(
         signed_in(somebody)
     with django_assert_max_num_queries(20):  # type: ignore[attr-defined]
         client.get(PROFILE)
+
+
+# When email is sent
+
+
+def test_when_email_is_sent_is_chosen_and_shown(client: Client, somebody: User) -> None:
+    address = reverse("profile_email_times")
+    sent = {"quiet_from": "22:00", "quiet_until": "07:00", "digest": "daily", "digest_hour": "9", "merge_minutes": "5"}
+    client.post(address, sent)
+    chosen = EmailSettings.objects.get(person=somebody)
+    assert (chosen.quiet_from, chosen.digest, chosen.digest_hour) == (time(22), "daily", 9)
+    assert not chosen.urgent_at_once, "an empty box is not sent"
+    form = client.get(PROFILE).context["times_form"]
+    assert form["quiet_from"].value() == time(22)
+    for wrong in ({"quiet_until": ""}, {"digest": "weekly"}, {"merge_minutes": "x"}, {"digest_hour": "24"}):
+        client.post(address, {**sent, **wrong})
+    assert EmailSettings.objects.get(person=somebody).merge_minutes == 5
