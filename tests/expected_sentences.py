@@ -444,8 +444,11 @@ SENTENCES: dict[str, list[str]] = {
         "Wait for 0 to {} minutes.",
     ],
     "notification_rule.name": ["Give the rule a name, such as “nightly loads”."],
-    "notification_rule.not_yours": ["Only administrators decide what a group hears of, and only you what you hear of."],
-    "notification_rule.personal": ["{} is about one person: a group cannot hear of it."],
+    "notification_rule.not_yours": [
+        "Only administrators decide what groups and channels hear of, and only you what you do."
+    ],
+    "notification_rule.personal": ["{} is about one person, and so for people only."],
+    "notification_rule.receivers": ["Choose a group or a channel, not both."],
     "notification_rule.removed": ["{} has removed this rule already."],
     "notification_rule.too_long": ["This name is longer than {} characters."],
     "notification_rule.too_many": ["{} has {} rules. Remove one first."],

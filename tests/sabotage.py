@@ -132,8 +132,25 @@ SABOTAGES = (
         "a notification rule reaches people who cannot see the run",
         ("tests/runs/notifications/test_notification_rules.py::test_a_rule_of_a_group_is_for_those_of_it_who_may_see",),
         "runs/notifications/run_ends.py",
-        "if listener.sees(Target.of_run(end.run))\n",
-        "if listener\n",
+        "if listener.sees(end.target if listener.channel else Target.of_run(end.run))",
+        "if listener",
+    ),
+    Sabotage(
+        "a channel hears of a protected environment that its rule does not name",
+        (
+            "tests/runs/notifications/test_notification_rules.py"
+            "::test_a_channel_hears_of_a_protected_environment_only_by_its_name",
+        ),
+        "runs/notifications/audience.py",
+        "is_named = rule.environment_id is not None or not target.environment.is_protected",
+        "is_named = True",
+    ),
+    Sabotage(
+        "a digest holds no email",
+        ("tests/runs/notifications/test_email_choices.py::test_a_digest_holds_email_and_sends_it_as_one",),
+        "runs/notifications/services.py",
+        "None if channel else email_at(draft, now)",
+        "None",
     ),
     Sabotage(
         "anyone decides what a group hears of",
@@ -196,7 +213,7 @@ SABOTAGES = (
         "a notification of a failure quotes the log to everyone",
         ("tests/runs/failures/test_failure_notices.py::test_who_cannot_view_logs_is_told_without_the_message",),
         "runs/notifications/run_notices.py",
-        '        reason = group.title if failures.sees_message(permissions, group) else ""',
+        '        reason = group.title if listener.can(Verb.SEE_LOGS, target) else ""',
         "        reason = group.title",
     ),
     # Channels

@@ -50,8 +50,9 @@ RuleFilters = paging.filters_of(notification_rules.NOTIFICATION_RULES)
 class NotificationRuleRow(paging.Row):
     id: int
     name: str
-    person: str | None = Field(description="User name; null for a rule of a group.")
+    person: str | None = Field(description="User name; null for a rule of a group or a channel.")
     group: str | None
+    channel: str | None
     topics: list[NotificationTopic]
     environment: str | None = Field(description="Null for all environments.")
     deployment: str = Field(description="Full name; empty for all deployments.")
@@ -70,6 +71,7 @@ class NotificationRuleRow(paging.Row):
             name=row.name,
             person=row.person.get_username() if row.person else None,
             group=row.group.name if row.group else None,
+            channel=row.channel.name if row.channel else None,
             topics=[cast("NotificationTopic", topic) for topic in row.topics if topic in Topic.values],
             environment=row.environment.slug if row.environment else None,
             deployment=row.full_name,

@@ -14,6 +14,7 @@ class NotificationRule:
     name: str
     person: str | None
     group: str | None
+    channel: str | None
     topics: list[str]
     environment: str | None
     deployment: str

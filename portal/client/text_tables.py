@@ -220,7 +220,7 @@ COLUMNS: dict[type[Any], list[Column]] = {
     NotificationRule: [
         ("rule", lambda row: row.id),
         ("name", lambda row: row.name),
-        ("for", lambda row: row.person or f"group:{row.group}"),
+        ("for", lambda row: row.person or (f"channel:{row.channel}" if row.channel else f"group:{row.group}")),
         ("topics", lambda row: row.topics),
         ("environment", lambda row: row.environment or "all"),
         ("where", lambda row: row.deployment or row.flow or (f"tag {row.tag}" if row.tag else "all")),

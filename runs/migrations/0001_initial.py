@@ -3001,6 +3001,10 @@ class Migration(migrations.Migration):
                     models.ForeignKey("auth.group", models.CASCADE, null=True, related_name="notification_rules"),
                 ),
                 ("person", models.ForeignKey(USER, models.CASCADE, null=True, related_name="notification_rules")),
+                (
+                    "channel",
+                    models.ForeignKey("runs.channel", models.PROTECT, null=True, related_name="notification_rules"),
+                ),
             ],
             options={
                 "verbose_name": "notification rule",
@@ -3014,8 +3018,9 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            models.Q(("group__isnull", True), ("person__isnull", False)),
-                            models.Q(("group__isnull", False), ("person__isnull", True)),
+                            models.Q(("channel", None), ("group", None), ("person__isnull", False)),
+                            models.Q(("channel", None), ("group__isnull", False), ("person", None)),
+                            models.Q(("channel__isnull", False), ("group", None), ("person", None)),
                             _connector="OR",
                         ),
                         name="notification_rule_has_one_receiver",

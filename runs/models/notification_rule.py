@@ -9,12 +9,13 @@ from django.db import models
 from django.db.models.functions import Now
 
 from runs.models.change_request import ChangeRequest
+from runs.models.channel import Channel
 from runs.models.grant import Selector
 from runs.models.notification import Topic
 
 
 class NotificationRule(Selector):
-    """Some topics, where its selector matches, for one person or for the people of a group.
+    """Some topics, where its selector matches, for one person, for the people of a group, or for a channel.
 
     Never edited: removed and created again. `runs.notifications.notification_rules` is the only writer. It opens
     nothing: each receives what they may see.
@@ -24,6 +25,7 @@ class NotificationRule(Selector):
     topics = ArrayField(models.CharField(max_length=20, choices=Topic))
     person = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, null=True, related_name="notification_rules")
     group = models.ForeignKey(Group, models.CASCADE, null=True, related_name="notification_rules")
+    channel = models.ForeignKey(Channel, models.PROTECT, null=True, related_name="notification_rules")
     # The narrowest part of its selector: by it the rules of an event are found.
     match_key = models.CharField(max_length=620, editable=False)
     after_minutes = models.PositiveIntegerField(
@@ -42,8 +44,9 @@ class NotificationRule(Selector):
         default_permissions = ["view"]
         constraints = [
             models.CheckConstraint(
-                condition=models.Q(person__isnull=False, group__isnull=True)
-                | models.Q(person__isnull=True, group__isnull=False),
+                condition=models.Q(person__isnull=False, group=None, channel=None)
+                | models.Q(person=None, group__isnull=False, channel=None)
+                | models.Q(person=None, group=None, channel__isnull=False),
                 name="notification_rule_has_one_receiver",
             )
         ]
@@ -56,6 +59,8 @@ class NotificationRule(Selector):
 
     @property
     def receiver(self) -> str:
+        if self.channel:
+            return f"channel {self.channel}"
         return f"group {self.group}" if self.group else str(self.person)
 
     @property

@@ -13,30 +13,54 @@ from django.contrib.auth.models import User
 from django.db.models import Q
 
 from flows.models import Deployment, Environment
-from runs.access.decisions import Permissions, Target, permissions_of_each
-from runs.models import NotificationRule, Subscription, Verb
+from runs.access.decisions import Permissions, Target, matches, permissions_of_each
+from runs.models import Channel, NotificationRule, Subscription, Verb
 from runs.models.notification import DEFAULTS, Topic
 from runs.notifications import topic_matching
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A person who wants to hear of something, and what they may do."""
+    """A person who wants to hear of something, and what they may do; or a channel, and the rules for it.
 
-    person: User
-    permissions: Permissions
+    A channel sees what its rules select, which administrators decide: never a log, and of a protected environment only
+    what names it.
+    """
+
+    person: User | None
+    permissions: Permissions | None = None
+    channel: Channel | None = None
+    rules: tuple[NotificationRule, ...] = ()
+
+    @property
+    def key(self) -> int | None:
+        """Return the key of the person; None for a channel."""
+        return self.person.pk if self.person else None
+
+    @property
+    def channels(self) -> tuple[Channel, ...]:
+        return (self.channel,) if self.channel else ()
 
     def can(self, verb: Verb, target: Deployment | Target, values: Mapping[str, Any] | None = None) -> bool:
-        return self.permissions.decide(verb, target, values).allowed
+        if self.permissions is not None:
+            return self.permissions.decide(verb, target, values).allowed
+        about = Target.of(target) if isinstance(target, Deployment) else target
+        return verb == Verb.SEE and any(opens(rule, about) for rule in self.rules)
 
     def sees(self, target: Deployment | Target) -> bool:
         return self.can(Verb.SEE, target)
 
     def sees_environment(self, environment: Environment) -> bool:
         """Return whether the person sees all of an environment, or something in it."""
-        return self.sees(Target.whole(environment)) or (
-            self.permissions.environments().filter(pk=environment.pk).exists()
-        )
+        if self.sees(Target.whole(environment)):
+            return True
+        return self.permissions is not None and self.permissions.environments().filter(pk=environment.pk).exists()
+
+
+def opens(rule: NotificationRule, target: Target) -> bool:
+    """Return whether a rule lets its channel hear of a target."""
+    is_named = rule.environment_id is not None or not target.environment.is_protected
+    return is_named and matches(rule, target)
 
 
 class Audience:
@@ -60,8 +84,12 @@ class Audience:
         keys = {key for target in targets for key in topic_matching.keys_of(target)}
         rules = list(
             NotificationRule.objects.filter(
-                match_key__in=keys, topics__overlap=list(topics), after_minutes=0, removed_at=None
-            )
+                Q(channel=None) | Q(channel__is_enabled=True),
+                match_key__in=keys,
+                topics__overlap=list(topics),
+                after_minutes=0,
+                removed_at=None,
+            ).select_related("channel")
         )
         self.rules = topic_matching.by_key(rules)
         self.members = members_of({rule.group_id for rule in rules if rule.group_id})
@@ -69,25 +97,34 @@ class Audience:
         self.asked = frozenset(people)
         wanted = {pk for each in (*self.subscribed.values(), *self.members.values()) for pk in each} | self.asked
         wanted |= {rule.person_id for rule in rules if rule.person_id}
-        self.listeners = {each.person.pk: each for each in listeners_of(wanted)}
+        self.listeners = {each.key or 0: each for each in listeners_of(wanted)}
+        # 4. The channels, under negative keys.
+        for channel in {rule.channel for rule in rules if rule.channel}:
+            theirs = tuple(rule for rule in rules if rule.channel_id == channel.pk)
+            self.listeners[-channel.pk] = Listener(None, channel=channel, rules=theirs)
 
     def keys(self, topic: Topic, target: Target) -> set[int]:
-        """Return the keys of the people who want to hear of a topic about a target."""
+        """Return the keys of who wants to hear of a topic about a target; those of channels are negative."""
         place = target.environment.pk
         found = self.subscribed.get((topic, place), set()) | self.subscribed.get((topic, None), set())
         if topic in DEFAULTS:
             found |= self.asked - self.declined.get(topic, set())
         for rule in topic_matching.rules_for(topic, target, self.rules):
-            found |= {rule.person_id} if rule.person_id else self.members.get(rule.group_id or 0, set())
+            if rule.channel_id:
+                # Another rule of the channel, for other topics, may name the environment; this one must.
+                found |= {-rule.channel_id} if opens(rule, target) else set()
+            else:
+                found |= {rule.person_id} if rule.person_id else self.members.get(rule.group_id or 0, set())
         return found & self.listeners.keys()
 
     def of(self, topics: Collection[Topic], targets: Collection[Target]) -> list[Listener]:
-        """Return the people who want to hear of any of the topics about any of the targets, each once."""
+        """Return who wants to hear of any of the topics about any of the targets, each once."""
         found = {pk for topic in topics for target in targets for pk in self.keys(topic, target)}
         return [self.listeners[pk] for pk in sorted(found)]
 
     def wants(self, listener: Listener, topic: Topic, target: Target) -> bool:
-        return listener.person.pk in self.keys(topic, target)
+        key = listener.key or -next(channel.pk for channel in listener.channels)
+        return key in self.keys(topic, target)
 
     def has_any(self, topic: Topic) -> bool:
         """Return whether anyone at all wants to hear of a topic."""
@@ -106,9 +143,11 @@ def listeners_of(people: Collection[int]) -> list[Listener]:
 
 
 def receivers_of(rule: NotificationRule) -> list[Listener]:
-    """Return the active people whom a rule is for."""
+    """Return the active people whom a rule is for, or its channel."""
     if rule.person_id:
         return listeners_of([rule.person_id])
+    if rule.channel:
+        return [Listener(None, channel=rule.channel, rules=(rule,))] if rule.channel.is_enabled else []
     return listeners_of(members_of([rule.group_id or 0]).get(rule.group_id or 0, set()))
 
 

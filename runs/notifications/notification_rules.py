@@ -15,17 +15,20 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from flows.models import Environment
-from runs import audit
+from runs import audit, events
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance.loosening_gate import places_of
 from runs.governance.rule_changes import oversees
 from runs.listing import Filter, Listing
 from runs.listings import IN_ENVIRONMENT
-from runs.models import NotificationRule
+from runs.models import Channel, NotificationRule, RunEvent
 from runs.models.notification import PERSONAL, Topic
 from runs.notifications import topic_matching
 
+# Of channels all administrators and auditors hear, and nobody else.
+CHOOSABLE = [topic for topic in Topic.values if topic != Topic.CHANNEL]
 LONGEST_NAME = 100
 # Rules of one person, and of one group.
 MOST_RULES = 100
@@ -39,13 +42,14 @@ def create(
     *,
     by: Actor,
     group: Group | None = None,
+    channel: Channel | None = None,
     environment: Environment | None = None,
     full_name: str = "",
     flow_name: str = "",
     tag: str = "",
     after_minutes: int = 0,
 ) -> NotificationRule:
-    """Create a rule of the person who acts, or of a group, which needs an administrator.
+    """Create a rule of the person who acts; or of a group or a channel, which needs an administrator.
 
     `after_minutes` is for requests that wait for an approval only: the rule is for those that nobody has decided by
     then. Raises `Refused` with code `notification_rule.…`.
@@ -55,7 +59,8 @@ def create(
         name=sanitize(name.strip())[:LONGEST_NAME],
         topics=sorted(set(topics)),
         group=group,
-        person=None if group else by.user,
+        channel=channel,
+        person=None if group or channel else by.user,
         environment=environment,
         after_minutes=after_minutes,
         created_by_name=by.name,
@@ -69,6 +74,8 @@ def create(
         rule.match_key = topic_matching.key_of(rule)
         rule.save(force_insert=True)
         act.subject, act.after = rule, describe(rule)
+        if channel and environment and environment.is_protected:
+            announce(rule, environment, by)
     return rule
 
 
@@ -92,7 +99,7 @@ def can_remove(rule: NotificationRule, by: Actor) -> bool:
 
 def decides(rule: NotificationRule, by: Actor) -> bool:
     """Return whether the actor decides what a rule's receivers hear: administrators that of groups, else its person."""
-    if rule.group_id:
+    if rule.group_id or rule.channel_id:
         return by.is_administrator
     # A service account, which acts for an owner, reads no messages.
     return by.agent is None and by.owner is None and by.is_same_person_as(rule.person_id)
@@ -101,11 +108,20 @@ def decides(rule: NotificationRule, by: Actor) -> bool:
 # What is required -----------------------------------------------------------------------------------------------------
 
 
+def announce(rule: NotificationRule, environment: Environment, by: Actor) -> None:
+    """Have administrators and auditors hear that messages about a protected environment leave the portal."""
+    line = f"{environment}: messages go to the channel {rule.channel}: {', '.join(rule.topic_labels)}"
+    facts = {**places_of([environment.slug]), "by": by.name, "reason": f"notification rule {rule.name}"}
+    events.record(RunEvent.Kind.RULES_LOOSENED, environment=environment, data={**facts, "lines": [line]})
+
+
 def require_receiver(rule: NotificationRule, by: Actor) -> None:
+    if rule.group and rule.channel:
+        raise Refused("notification_rule.receivers", "Choose a group or a channel, not both.")
     if not decides(rule, by):
         raise Refused(
             "notification_rule.not_yours",
-            "Only administrators decide what a group hears of, and only you what you hear of.",
+            "Only administrators decide what groups and channels hear of, and only you what you do.",
         )
 
 
@@ -113,11 +129,11 @@ def require_topics(rule: NotificationRule) -> None:
     """Refuse a rule without a name or with topics that its receiver cannot have."""
     if not rule.name:
         raise Refused("notification_rule.name", "Give the rule a name, such as “nightly loads”.")
-    if not rule.topics or set(rule.topics) - set(Topic.values):
-        raise Refused("notification_rule.topics", f"Choose topics among these: {', '.join(Topic.values)}.")
-    if rule.group_id and (personal := PERSONAL & set(rule.topics)):
+    if not rule.topics or set(rule.topics) - set(CHOOSABLE):
+        raise Refused("notification_rule.topics", f"Choose topics among these: {', '.join(CHOOSABLE)}.")
+    if not rule.person_id and (personal := PERSONAL & set(rule.topics)):
         labels = ", ".join(f"“{Topic(topic).label}”" for topic in sorted(personal))
-        raise Refused("notification_rule.personal", f"{labels} is about one person: a group cannot hear of it.")
+        raise Refused("notification_rule.personal", f"{labels} is about one person, and so for people only.")
     if not 0 <= rule.after_minutes <= MOST_MINUTES:
         raise Refused("notification_rule.minutes", f"Wait for 0 to {MOST_MINUTES} minutes.")
     if rule.after_minutes and rule.topics != [Topic.WAITING]:
@@ -125,7 +141,7 @@ def require_topics(rule: NotificationRule) -> None:
             "notification_rule.minutes",
             f"Minutes are for “{Topic.WAITING.label}” alone: the rule is for requests that nobody decided by then.",
         )
-    same = NotificationRule.objects.filter(person=rule.person, group=rule.group, removed_at=None)
+    same = NotificationRule.objects.filter(person=rule.person, group=rule.group, channel=rule.channel, removed_at=None)
     if same.count() >= MOST_RULES:
         raise Refused("notification_rule.too_many", f"{rule.receiver} has {MOST_RULES} rules. Remove one first.")
 
@@ -149,16 +165,16 @@ def require_visible(rule: NotificationRule, by: Actor) -> None:
 
 
 def rows() -> QuerySet[NotificationRule]:
-    return NotificationRule.objects.select_related("environment", "person", "group")
+    return NotificationRule.objects.select_related("environment", "person", "group", "channel")
 
 
 def sees_rule(by: Actor, permissions: Permissions) -> Q:
-    """Return the condition for one's own rules and those of one's groups; who oversees sees those of all groups.
+    """Return the condition for one's own rules and those of one's groups; who oversees sees those of all of them.
 
     The rules of other people are their own business.
     """
-    groups = Q(group__isnull=False) if oversees(by) else Q(group__in=by.user.groups.values("pk"))
-    return Q(person=by.user.pk) | groups
+    shared = Q(person=None) if oversees(by) else Q(group__in=by.user.groups.values("pk"))
+    return Q(person=by.user.pk) | shared
 
 
 NOTIFICATION_RULES = Listing(
@@ -172,7 +188,7 @@ NOTIFICATION_RULES = Listing(
         "topic": Filter("topics__contains", list[str], "Has all these topics."),
         "active": Filter("removed_at__isnull", bool, "false: only those that were removed."),
     },
-    related=("environment", "person", "group"),
+    related=("environment", "person", "group", "channel"),
 )
 
 

@@ -49,5 +49,6 @@ def notify_of_drift(event: RunEvent) -> None:
     what = "High drift" if level == HIGH else "Drift is no longer high"
     text = f"{run.what} in {place} reported the level {level}; before it was {before}. Run: {run}."
     for listener in audience.of([Topic.DRIFT], [target]):
-        if listener.sees(Target.of_run(run)) and listener.can(Verb.SEE_LOGS, Target.of_run(run)):
-            create(listener.person, Topic.DRIFT, place, f"{what}: {run.what} in {place}", text, run)
+        governing = target if listener.channel else Target.of_run(run)
+        if listener.sees(governing) and (listener.channel or listener.can(Verb.SEE_LOGS, governing)):
+            create(listener.person, Topic.DRIFT, place, f"{what}: {run.what} in {place}", text, run, listener.channels)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from django.contrib.auth.models import User
 from django.db import models
 
 from flows.models import Environment
 from runs.access.decisions import Permissions, Target
+from runs.models import Channel
 from runs.models.notification import Topic
 from runs.notifications.audience import Audience, Listener
 from runs.notifications.services import create
@@ -49,11 +51,39 @@ def notify(
     targets = about or [Target.whole(environment)]
     people = {person.pk: person for person in concerned if person.is_active}
     asked = [Listener(person, Permissions.of_person(person)) for person in also if person.is_active]
-    for listener in [*asked, *Audience([topic], targets, people=default_to).of([topic], targets)]:
-        if may(listener) if may else listener.sees_environment(environment):
-            people.setdefault(listener.person.pk, listener.person)
-    for person in people.values():
+    wanted = [*asked, *Audience([topic], targets, people=default_to).of([topic], targets)]
+    receivers = [each for each in wanted if is_allowed(each, targets, may or partial(sees_any, [environment]))]
+    deliver(people, receivers, topic, environment, subject, text, target)
+
+
+def is_allowed(listener: Listener, targets: Sequence[Target], may: May) -> bool:
+    """Return whether a person may receive a message, or a channel hears of all that it is about."""
+    return all(map(listener.sees, targets)) if listener.channel else may(listener)
+
+
+def sees_any(environments: Sequence[Environment], listener: Listener) -> bool:
+    return any(map(listener.sees_environment, environments))
+
+
+def deliver(
+    people: dict[int, User],
+    receivers: Iterable[Listener],
+    topic: Topic,
+    environment: Environment | None,
+    subject: str,
+    text: str,
+    target: models.Model | None,
+) -> None:
+    """Create a message for each of the people and receivers, once, and one for all channels."""
+    found, channels = dict(people), list[Channel]()
+    for each in receivers:
+        channels += each.channels
+        if each.person:
+            found.setdefault(each.person.pk, each.person)
+    for person in found.values():
         create(person, topic, environment, subject, text, target)
+    if channels:
+        create(None, topic, environment, subject, text, target, channels)
 
 
 def notify_each(
@@ -65,7 +95,7 @@ def notify_each(
     """
     for listener in Audience([topic], about).of([topic], about):
         if found := message(listener):
-            create(listener.person, topic, environment, found.subject, found.text, found.target)
+            create(listener.person, topic, environment, found.subject, found.text, found.target, listener.channels)
 
 
 def overseers() -> models.QuerySet[User]:
@@ -84,6 +114,7 @@ def notify_overseers(
     about: Sequence[Target] = (),
     also: Iterable[User] = (),
     may: May | None = None,
+    only_overseers: bool = False,
 ) -> None:
     """Queue a message of `OVERSIGHT` to all administrators and auditors, and to those who want to hear of it and may.
 
@@ -93,14 +124,12 @@ def notify_overseers(
     # No setting disables this: a person who loosens the rules must not be able to do so unseen.
     people = {person.pk: person for person in [*overseers(), *also] if person.is_active}
     targets = about or [Target.whole(environment) for environment in environments]
-    for listener in Audience([topic], targets).of([topic], targets):
-        if may(listener) if may else any(map(listener.sees_environment, environments)):
-            people.setdefault(listener.person.pk, listener.person)
+    wanted = [] if only_overseers else Audience([topic], targets).of([topic], targets)
+    receivers = [each for each in wanted if is_allowed(each, targets, may or partial(sees_any, environments))]
     if target is None and len(environments) == 1:
         target = environments[0]
     place = environments[0] if len(environments) == 1 else None
-    for person in people.values():
-        create(person, topic, place, subject, text, target)
+    deliver(people, receivers, topic, place, subject, text, target)
 
 
 def notify_person(
@@ -115,5 +144,5 @@ def notify_person(
 ) -> None:
     """Queue a message to one person, if they want to hear of it; no environment is about several."""
     audience = Audience([topic], about, people=[person.pk])
-    if any(listener.person.pk == person.pk for listener in audience.of([topic], about)):
+    if any(listener.key == person.pk for listener in audience.of([topic], about)):
         create(person, topic, environment, subject, text, target)

@@ -37,7 +37,7 @@ def notify_approvers(event: RunEvent) -> None:
         people &= set(Group.objects.filter(name=group).values_list("user", flat=True))
 
     def may(listener: Listener) -> bool:
-        if listener.person.pk in others or listener.person.pk not in people:
+        if listener.key in others or listener.key not in people:
             return False
         return all(listener.can(Verb.APPROVE, deployment, values) for deployment, values in specs)
 
@@ -62,7 +62,8 @@ def notify_of_overdue(event: RunEvent) -> None:
     may = can_see(change)
     for listener in receivers_of(rule):
         # They cannot decide their own request.
-        if listener.person.pk not in (change.requested_by_id, change.on_behalf_of_id) and may(listener):
+        is_own = listener.person is not None and listener.key in (change.requested_by_id, change.on_behalf_of_id)
+        if may(listener) and not is_own:
             create(
                 listener.person,
                 Topic.WAITING,
@@ -71,6 +72,7 @@ def notify_of_overdue(event: RunEvent) -> None:
                 f"Nobody has decided for {plural(event.data['minutes'], 'minute')}. {change.requester} requested "
                 f"{change.summary}. Reason: {change.reason or 'none given'}.",
                 change.subject,
+                listener.channels,
             )
 
 
@@ -84,7 +86,7 @@ def notify_at_gate(event: RunEvent) -> None:
     values = requests.values_of(run_request)
 
     def may(listener: Listener) -> bool:
-        return listener.person.pk not in others and listener.can(verb, run_request.deployment, values)
+        return listener.key not in others and listener.can(verb, run_request.deployment, values)
 
     notify(
         Topic.WAITING,
@@ -111,8 +113,8 @@ def notify_signers(change: ChangeRequest) -> None:
         f"Approval needed: rules of {change.environment_name}",
         "\n".join([text, "", *lines]),
         target=change,
-        # Subscribers hear of it when it takes effect: they cannot see it before.
-        may=lambda listener: False,
+        # Others hear of it when it takes effect: they cannot see it before.
+        only_overseers=True,
     )
 
 

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Q
 
 from runs.access.decisions import Target
-from runs.models import Run, RunEvent, RunRequest
+from runs.models import Channel, Run, RunEvent, RunRequest
 from runs.models.notification import Topic
 from runs.models.run import TERMINAL
 from runs.notifications.audience import Audience, Listener
@@ -90,7 +90,8 @@ def notify_of_ends(events: Sequence[RunEvent]) -> None:
             draft(listener, topic, end)
             for end in ends
             for listener, topic in listeners_of(end, audience, recovered)
-            if listener.sees(Target.of_run(end.run))
+            # What a channel hears of is selected by the names of the run, as its rules are.
+            if listener.sees(end.target if listener.channel else Target.of_run(end.run))
         ]
     )
 
@@ -140,12 +141,12 @@ def listeners_of(end: End, audience: Audience, recovered: Collection[int]) -> It
     everyone, own = TOPICS[end.state]
     if end.run.pk not in recovered:
         everyone = tuple(topic for topic in everyone if topic != Topic.RECOVERED)
-    seen = set[int]()
+    seen = set[tuple[int | None, tuple[Channel, ...]]]()
     for topic in (*own, *everyone):
         for listener in audience.of([topic], [end.target]):
-            pk = listener.person.pk
-            if pk not in seen and (topic not in own or pk in end.requesters):
-                seen.add(pk)
+            receiver = listener.key, listener.channels
+            if receiver not in seen and (topic not in own or listener.key in end.requesters):
+                seen.add(receiver)
                 yield listener, topic
 
 
@@ -155,4 +156,5 @@ def draft(listener: Listener, topic: Topic, end: End) -> Draft:
     text = f"Run {run} of {run.what} in {place} {DID[end.state]}."
     text += " The run before it had failed." if again else ""
     text += f" It is the run of request {end.request_id}." if end.request_id else ""
-    return Draft(listener.person, topic, place, f"{run.what} {DID[end.state]}{again} in {place}", text, run)
+    subject = f"{run.what} {DID[end.state]}{again} in {place}"
+    return Draft(listener.person, topic, place, subject, text, run, listener.channels)

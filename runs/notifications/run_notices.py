@@ -56,7 +56,7 @@ def notify_of_stalls(event: RunEvent) -> None:
             subject = f"{plural(len(theirs), what)} in {environment}"
             text = "\n".join(named([f"{run} ({deployment_name(run.what)}): {kinds[run.pk]}" for run in theirs]))
             target = theirs[0] if len(theirs) == 1 else None
-            create(listener.person, topic, environment, subject, text, target)
+            create(listener.person, topic, environment, subject, text, target, listener.channels)
 
 
 def named(names: Sequence[str]) -> list[str]:
@@ -78,10 +78,10 @@ def notify_of_failure(event: RunEvent) -> None:
 
     def message(listener: Listener) -> Message | None:
         # Who resolved it knows.
-        if listener.person.pk == event.data.get("by_id") or not listener.sees(target):
+        if (listener.person and listener.key == event.data.get("by_id")) or not listener.sees(target):
             return None
         # The message quotes the log.
-        reason = group.title if failures.sees_message(listener.permissions, group) else ""
+        reason = group.title if listener.can(Verb.SEE_LOGS, target) else ""
         lines = [f"{what}: {group} in {group.environment}.", *([f"Error: {reason}"] if reason else [])]
         if event.kind == Kind.FAILURE_RESOLVED:
             lines += [f"By {by}, who gave this reason: {group.reason or 'none'}"]
@@ -128,7 +128,7 @@ def notify_of_breaches(event: RunEvent) -> None:
         text += ["", f"Runbook: {level.runbook}"] if level.runbook and not is_over else []
         topic = wanted[theirs[0]][0]
         subject = f"Service level {what} in {place}: {level.sentence}"
-        create(listener.person, topic, place, subject, "\n".join(text), level)
+        create(listener.person, topic, place, subject, "\n".join(text), level, listener.channels)
 
 
 # Kind of level -> what else its breach is about.
@@ -140,7 +140,9 @@ LEVEL_TOPICS: dict[str, tuple[Topic, ...]] = {
 
 
 def is_for(run: Run, listener: Listener) -> bool:
-    """Return whether the person requested the run, or can cancel it."""
+    """Return whether the person requested the run, or can cancel it; or a channel hears of it."""
     run_request = getattr(run, "run_request", None)
-    is_own = run_request is not None and run_request.change.requested_by_id == listener.person.pk
+    is_own = run_request is not None and run_request.change.requested_by_id == listener.key
+    if listener.channel:
+        return listener.sees(Target(run.environment, run.flow_name, run.deployment_name, tuple(run.tags)))
     return is_own or listener.can(Verb.CANCEL, Target.of_run(run))

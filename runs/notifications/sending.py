@@ -95,7 +95,7 @@ def send_email(delivery: Delivery) -> bool:
     if not settings.SENDS_MAIL:
         deliveries.settle(delivery, State.FAILED, "No mail server is configured. Set PORTAL_MAIL_HOST.")
         return True
-    # 2. Send it, with others that are due if the person wants them in one. A crash before it is recorded sends it again.
+    # 2. Send it, with the others that are due if the person wants one email. A crash before it is recorded repeats it.
     collects = email_choices.collects(email_choices.settings_of(person))
     together = [delivery, *(deliveries.claim_together(delivery, person, MOST_TOGETHER - 1) if collects else ())]
     try:

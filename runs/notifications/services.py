@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db import models
+from django.db import connection, models
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
@@ -59,13 +59,11 @@ class Draft:
     channels: tuple[Channel, ...] = ()
 
     def notice(self, now: datetime) -> Notification:
-        # Names come from users: a line break in the subject would start another header.
-        one_line = " ".join(sanitize(self.subject).split())[:LONGEST_SUBJECT]
         return Notification(
             person=self.person,
             topic=self.topic,
             environment=self.environment,
-            subject=one_line,
+            subject=one_line(self.subject),
             text=sanitize(self.text),
             target_kind=(self.target._meta.model_name or "") if self.target else "",
             target_id=str(self.target.pk) if self.target else "",
@@ -88,7 +86,7 @@ def create_many(drafts: Sequence[Draft]) -> list[Notification]:
         known = earlier.get(place_of(notice))
         if known and draft.person and draft.topic not in SINGLE and is_within(draft.person, known.created_at, now):
             # A link to the newest run, and its text first.
-            known.number, known.target_id, known.read_at = known.number + 1, notice.target_id, None
+            known.number, known.target_id = known.number + 1, notice.target_id
             if notice.text not in known.text:
                 known.text = f"{notice.text}\n{known.text}"[:LONGEST_TEXT]
             if known.pk:
@@ -99,7 +97,7 @@ def create_many(drafts: Sequence[Draft]) -> list[Notification]:
         new.append((draft, notice))
         found.append(notice)
     Notification.objects.bulk_create(notice for _, notice in new)
-    Notification.objects.bulk_update(repeated.values(), ["number", "text", "target_id", "read_at"])
+    store_repeated(list(repeated.values()))
     deliveries.add(
         (notice, channel, None if channel else email_at(draft, now))
         for draft, notice in new
@@ -108,6 +106,25 @@ def create_many(drafts: Sequence[Draft]) -> list[Notification]:
     if people := {draft.person.pk for draft in drafts if draft.person}:
         publish("inbox", people)
     return found
+
+
+def store_repeated(notices: Sequence[Notification]) -> None:
+    """Write messages that stand for one more, in one statement; they are unread again."""
+    if not notices:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE runs_notification AS notice SET number = found.number, text = found.text, "
+            "target_id = found.target_id, read_at = NULL "
+            "FROM unnest(%s::bigint[], %s::int[], %s::text[], %s::text[]) AS found (pk, number, text, target_id) "
+            "WHERE notice.id = found.pk",
+            [[getattr(each, name) for each in notices] for name in ("pk", "number", "text", "target_id")],
+        )
+
+
+def one_line(subject: str) -> str:
+    # Names come from users: a line break in the subject would start another header.
+    return " ".join(sanitize(subject).split())[:LONGEST_SUBJECT]
 
 
 def place_of(notice: Notification) -> tuple[object, ...]:
@@ -125,6 +142,7 @@ def recent(drafts: Sequence[Draft], now: datetime) -> dict[tuple[object, ...], N
     rows = Notification.objects.filter(
         person__in=people,
         topic__in={draft.topic for draft in drafts},
+        subject__in={one_line(draft.subject) for draft in drafts},
         created_at__gt=now - timedelta(minutes=longest),
     )
     return {place_of(row): row for row in rows.order_by("pk")}

@@ -30,8 +30,8 @@ class NotificationRuleAdmin(RestrictedAdmin):
     list_display = ["rule", "receives", "hears_of", "applies_to", "created"]
     list_filter = [EnvironmentFilter]
     list_before_template = "portal/notification_rule/_tools.html"
-    search_fields = ["name", "group__name", "full_name", "tag"]
-    search_help_text = "Name, group, deployment or tag"
+    search_fields = ["name", "group__name", "channel__name", "full_name", "tag"]
+    search_help_text = "Name, group, channel, deployment or tag"
     actions = None
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

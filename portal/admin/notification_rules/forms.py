@@ -13,9 +13,9 @@ from portal.ui.text import number
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.errors import Refused
-from runs.models import NotificationRule
+from runs.models import Channel, NotificationRule
 from runs.models.notification import PERSONAL, Topic
-from runs.notifications.notification_rules import LONGEST_NAME, MOST_MINUTES
+from runs.notifications.notification_rules import CHOOSABLE, LONGEST_NAME, MOST_MINUTES
 
 INPUT = {"class": "portal-input"}
 PLAIN = {**INPUT, "autocomplete": "off", "spellcheck": "false"}
@@ -26,6 +26,7 @@ FIELDS = {
     "notification_rule.minutes": "after_minutes",
     "notification_rule.name": "name",
     "notification_rule.not_yours": "group",
+    "notification_rule.receivers": "channel",
     "notification_rule.personal": "topics",
     "notification_rule.topics": "topics",
 }
@@ -43,9 +44,15 @@ class NotificationRuleForm(forms.Form):
         widget=forms.Select(INPUT),
         help_text="Each person of a group receives what they may see.",
     )
-    # Of channels all administrators and auditors hear, and nobody else.
+    channel = forms.ModelChoiceField(
+        Channel.objects.none(),
+        required=False,
+        empty_label="None",
+        widget=forms.Select(INPUT),
+        help_text="Instead of people. It hears of a protected environment only if the rule names it.",
+    )
     topics = forms.MultipleChoiceField(
-        choices=[each for each in Topic.choices if each[0] != Topic.CHANNEL], widget=forms.CheckboxSelectMultiple()
+        choices=[each for each in Topic.choices if each[0] in CHOOSABLE], widget=forms.CheckboxSelectMultiple()
     )
     environment = forms.ModelChoiceField(
         Environment.objects.none(), required=False, empty_label="All environments", widget=forms.Select(INPUT)
@@ -77,10 +84,11 @@ class NotificationRuleForm(forms.Form):
         self.fields["environment"].queryset = permissions.environments()  # type: ignore[attr-defined]  # a model's choices
         if by.is_administrator:
             self.fields["group"].queryset = Group.objects.order_by("name")  # type: ignore[attr-defined]  # as above
+            self.fields["channel"].queryset = Channel.objects.filter(is_enabled=True)  # type: ignore[attr-defined]  # as above
             personal = ", ".join(f"“{Topic(topic).label}”" for topic in sorted(PERSONAL))
             self.fields["topics"].help_text = f"{personal} are for yourself alone."
         else:
-            del self.fields["group"]
+            del self.fields["group"], self.fields["channel"]
 
     def newest(self) -> int:
         """Return the key of the newest rule: what the page knew when it was opened."""
@@ -89,8 +97,8 @@ class NotificationRuleForm(forms.Form):
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer rule of this name than the page knew."""
-        group = self.cleaned_data.get("group")
-        receiver = Q(group=group) if group else Q(person=self.by.user.pk)
+        group, channel = self.cleaned_data.get("group"), self.cleaned_data.get("channel")
+        receiver = Q(group=group, channel=channel) if group or channel else Q(person=self.by.user.pk)
         known = number(self.data.get("newest"), otherwise=0)
         rows = NotificationRule.objects.filter(receiver, name=self.cleaned_data["name"].strip(), pk__gt=known)
         return rows.filter(removed_at=None).exists()

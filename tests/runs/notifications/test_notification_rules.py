@@ -18,12 +18,13 @@ from runs import changes, mirror, notifications, requests, tasks
 from runs.access.decisions import Target
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import AuditEntry, NotificationRule, Run, RunRequest
+from runs.models import AuditEntry, ChangeRequest, Channel, Delivery, Notification, NotificationRule, Run, RunRequest
 from runs.models.notification import Topic
 from runs.notifications import notification_rules, topic_matching
 from runs.notifications.audience import Audience
 from tests.background import notices
 from tests.cast import by, person
+from tests.failed_runs import a_failure
 from tests.fakes.prefect import FakePrefect
 from tests.refusals import refused
 
@@ -164,6 +165,7 @@ def test_each_decides_for_themselves_and_administrators_for_groups(
         ("notification_rule.topics", {"topics": []}),
         ("notification_rule.topics", {"topics": ["gossip"]}),
         ("notification_rule.personal", {"topics": ["own failed"], "group": OPERATORS}),
+        ("notification_rule.receivers", {"group": OPERATORS, "channel": "ops"}),
         ("notification_rule.minutes", {"topics": ["failed"], "after_minutes": 5}),
         ("notification_rule.minutes", {"topics": ["waiting"], "after_minutes": -1}),
         ("notification_rule.deployment", {"full_name": "other/other"}),
@@ -176,6 +178,8 @@ def test_what_cannot_be_a_rule_is_refused(
     columns = {"name": "a rule", "topics": ["failed"], **columns}
     if "group" in columns:
         columns["group"] = Group.objects.get(name=columns["group"])
+    if "channel" in columns:
+        columns["channel"] = a_channel(columns["channel"])
     with refused(code):
         notification_rules.create(by=by(admin_user), **columns)
 
@@ -216,6 +220,65 @@ def test_an_audience_costs_the_same_queries_for_many_rules(deployment: Deploymen
         counts.append((len(queries), len(audience.of([Topic.FAILED], [Target.of(deployment)]))))
     assert counts[0][0] == counts[1][0] <= 5
     assert [people for _, people in counts] == [1, 21]
+
+
+# Channels
+
+
+def a_channel(name: str = "ops") -> Channel:
+    return Channel.objects.create(name=name, kind="slack", sealed_address=b"", destination="x", created_by_name="a")
+
+
+def sent_to(channel: Channel) -> list[str]:
+    notices()
+    rows = Delivery.objects.filter(channel=channel, notification__person=None).order_by("pk")
+    return list(rows.values_list("notification__topic", flat=True))
+
+
+def test_a_channel_hears_of_what_its_rules_select(fail: Callable[..., Run], dev: Environment, admin_user: User) -> None:
+    channel, other, disabled = a_channel(), a_channel("other"), a_channel("disabled")
+    Channel.objects.filter(pk=disabled.pk).update(is_enabled=False)
+    for each in (channel, channel, disabled):
+        new_rule(admin_user, "failed", "server", channel=each, tag="" if each == disabled else "crm")
+    new_rule(admin_user, "failed", channel=other, environment=dev, tag="other")
+    fail(tags=("crm",))
+    assert [sent_to(each) for each in (channel, other, disabled)] == [["failed"], [], []]
+    assert heard() == []
+
+
+def test_a_channel_hears_of_a_protected_environment_only_by_its_name(
+    prod_deployment: Deployment, prod: Environment, requester: User, approver: User, admin_user: User, auditor: User
+) -> None:
+    everywhere, named = a_channel(), a_channel("named")
+    new_rule(admin_user, "waiting", channel=everywhere)
+    new_rule(admin_user, "failed", channel=everywhere, environment=prod)
+    notices().filter(topic="rules").delete()
+    assert ("auditor", "rules") not in heard()
+    new_rule(admin_user, "waiting", channel=named, environment=prod)
+    assert ("auditor", "rules") in heard(), "that messages leave the portal"
+    ask(prod_deployment, requester)
+    assert [sent_to(each) for each in (everywhere, named)] == [[], ["waiting"]]
+
+
+def test_no_log_goes_to_a_channel(deployment: Deployment, admin_user: User) -> None:
+    channel = a_channel()
+    new_rule(admin_user, "failure", channel=channel)
+    a_failure(deployment, "ValueError: password hunter2 is wrong")
+    assert sent_to(channel) == ["failure"]
+    assert "ValueError" not in Notification.objects.get(person=None).text
+
+
+def test_what_waits_for_a_second_administrator_goes_to_no_channel(
+    prod: Environment, admin_user: User, second_administrator: User, viewer: User
+) -> None:
+    channel = a_channel()
+    new_rule(admin_user, "rules", channel=channel, environment=prod)
+    notices()
+    before = len(sent_to(channel))
+    confirmation = {"reason": "Holiday", "confirm": "prod"}
+    grants.grant(by=by(admin_user), person=viewer, verbs=["approve"], environment=prod, **confirmation)
+    assert ChangeRequest.objects.filter(kind="rules").exists()
+    assert len(sent_to(channel)) == before
 
 
 # Escalation
