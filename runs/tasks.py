@@ -89,8 +89,9 @@ def send_deliveries(lane: int) -> None:
 
 
 def compare_environments() -> None:
-    """Compare the deployments that were changed with those of the same name in other environments."""
-    pairs.refresh()
+    """Compare the deployments that were changed with those of other environments; the rest in a further task."""
+    if pairs.refresh() == pairs.MOST:
+        queue.enqueue("runs.tasks.compare_environments")
 
 
 def send_reset_link(pk: int) -> None:

@@ -25,6 +25,8 @@ from runs.models import AuditEntry, Drift, Schedule
 
 # Pairs that are read, compared and written at once.
 BATCH = 200
+# Pairs that one task compares: the first comparison of 10,000 deployments takes longer than a task may.
+MOST = 5_000
 # All that `facts.values_of` reads but the portal's own schedules. The definition covers schema, defaults, job
 # variables, code, work pool and version.
 COMPARED = (
@@ -69,8 +71,8 @@ class Pair:
         return self.left.inputs, self.right.inputs
 
 
-def refresh() -> int:
-    """Compare what has changed, and return how many pairs that was."""
+def refresh(most: int = MOST) -> int:
+    """Compare what has changed, and return how many pairs that was: `most` of them if there are more."""
     now = timezone.now()
     pairs = {pair.key: pair for pair in all_pairs(list(entries()))}
     columns = ("pk", "left_environment", "right_environment", "left_name", "right_name", "left_inputs", "right_inputs")
@@ -83,7 +85,7 @@ def refresh() -> int:
         else:
             gone.append(pk)
     Drift.objects.filter(pk__in=gone).delete()
-    due = [pair for key, pair in pairs.items() if compared.get(key) != pair.inputs]
+    due = [pair for key, pair in pairs.items() if compared.get(key) != pair.inputs][:most]
     for batch in batched(due, BATCH):
         compare({pair.identity: pair for pair in batch}, at=now)
     return len(due)

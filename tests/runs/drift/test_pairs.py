@@ -154,7 +154,7 @@ def test_all_pairs_of_three_environments_are_compared(
     third = make_environment("staging", position=2)
     columns = {each.name: getattr(deployment, each.name) for each in Deployment._meta.concrete_fields}
     Deployment.objects.create(**columns | {"id": None, "environment": third, "is_paused": True})
-    assert pairs.refresh() == 3
+    assert [pairs.refresh(most=2), pairs.refresh(most=2)] == [2, 1]
     found = {(each.left_environment.slug, each.right_environment.slug): each.kinds for each in Drift.objects.all()}
     paused = [Kind.SCHEDULES]
     assert found == {("dev", "prod"): [], ("dev", "staging"): paused, ("prod", "staging"): paused}
