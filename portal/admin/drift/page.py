@@ -55,6 +55,10 @@ class Row:
     def differs(self) -> bool:
         return any(cell.differs for cell in self.cells)
 
+    @property
+    def unfolds(self) -> bool:
+        return any(cell.changes for cell in self.cells)
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
