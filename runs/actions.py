@@ -18,8 +18,20 @@ from runs.actors import Actor
 from runs.cancel_steps import timed_out
 from runs.change_feed import publish
 from runs.errors import Refused
-from runs.models import Action, ChangeRequest, Freeze, Run
-from runs.models.action import CANCELS, LIMITS, OPEN, PAUSES, RECOVERIES, RETRIES, Before, Capacity, Kind, State
+from runs.models import Action, ChangeRequest, Freeze, Run, Schedule
+from runs.models.action import (
+    CANCELS,
+    LIMITS,
+    OPEN,
+    PAUSES,
+    RECOVERIES,
+    RETRIES,
+    SCHEDULES,
+    Before,
+    Capacity,
+    Kind,
+    State,
+)
 
 # New state -> the states it can follow; anything else changes nothing. What is settled stays so. SENT can follow
 # itself: Prefect loses cancellations now and then, and a lost answer does not say whether it was done.
@@ -42,11 +54,13 @@ LIMITED = {
     State.OVERTAKEN: "limit.outrun",
     State.FAILED: "limit.failed",
 }
+SAVED = {State.DONE: "schedule.saved", State.FAILED: "schedule.save_failed"}
 RESULTS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(CANCELS, CANCELLED),
     **dict.fromkeys(RECOVERIES, RECOVERED),
     **dict.fromkeys(RETRIES, RETRIED),
     **dict.fromkeys(LIMITS, LIMITED),
+    **dict.fromkeys(SCHEDULES, SAVED),
     **{kind: {} for kind in PAUSES},
 }
 
@@ -78,6 +92,7 @@ def create(
     is_automatic: bool = False,
     freeze: Freeze | None = None,
     change: ChangeRequest | None = None,
+    schedule: Schedule | None = None,
 ) -> Action:
     """Insert an action and queue it, in the current transaction: a task never runs for one that was rolled back."""
     on: dict[str, Any] = {COLUMNS[type(target)]: target}
@@ -93,6 +108,7 @@ def create(
         is_automatic=is_automatic,
         freeze=freeze,
         change=change,
+        schedule=schedule,
         **on,
     )
     queue.enqueue("runs.tasks.carry_out", action.pk)
@@ -128,11 +144,31 @@ def settle(action: Action, *, to: State, message: str = "") -> None:
     if verb is None:
         move(action, to=to, message=message)
         return
-    with audit.act(verb, action.target, by=Actor.system()) as act:
+    subject = action.schedule or action.target
+    with audit.act(verb, subject, by=Actor.system(), environment=action.target.environment.slug) as act:
         settled = move(action, to=to, message=message)
         act.is_repeat = not settled
         act.refusal = message if settled and to == State.FAILED else ""
         act.after = describe_result(action)
+
+
+def ask_to_save(schedule: Schedule, *, by: Actor | None = None, reason: str = "", ticket: str = "") -> None:
+    """Have Prefect's copy of a schedule made what the portal has; the caller holds the lock on its row.
+
+    What is to be saved is read when it is sent: while one is open, another would say the same.
+    """
+    if not Action.objects.filter(schedule=schedule, kind__in=SCHEDULES, state__in=OPEN).exists():
+        create(
+            Kind.SCHEDULE,
+            schedule.deployment,
+            before={},
+            by=by,
+            by_name=by.name if by else "",
+            reason=reason,
+            ticket=ticket,
+            is_automatic=by is None,
+            schedule=schedule,
+        )
 
 
 def settle_ended(runs: Collection[Run]) -> list[audit.Act]:

@@ -28,7 +28,7 @@ from runs import (
     sweeps,
 )
 from runs.audit import export_files, partitions
-from runs.automation import chain_steps, rule_firing, schedule_clock
+from runs.automation import chain_steps, rule_firing, schedule_clock, schedule_copies
 from runs.drift import pairs
 from runs.errors import Refused
 from runs.governance import accounts, bypasses, configuration, freezes, outside_changes
@@ -241,6 +241,7 @@ def run_schedules() -> None:
 def check_schedules() -> None:
     """Pause the schedules whose runs would be refused, and notify the owners of those that end soon."""
     schedule_clock.inspect()
+    schedule_copies.inspect()
 
 
 def advance_chain(pk: int) -> None:

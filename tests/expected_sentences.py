@@ -643,6 +643,22 @@ SENTENCES: dict[str, list[str]] = {
     "schedule.name": [
         "Give the schedule a name of 1 to {} characters, such as “nightly”.",
     ],
+    "schedule.native_code": [
+        "{} has a schedule without a slug from its code. Its next deployment would delete a schedule of the portal "
+        "beside it. Give the schedules in the code slugs, or let the portal keep this one.",
+    ],
+    "schedule.native_options": [
+        "A schedule in Prefect has no tags, run name or resource profile, and starts nothing that was missed. Leave "
+        "them out.",
+    ],
+    "schedule.native_refused": [
+        "Schedules in Prefect are not allowed for {}: nothing is checked at their starts. Let the portal keep the "
+        "schedule.",
+    ],
+    "schedule.native_secret": [
+        "Prefect would store a secret value as long as the schedule is there: {}. Leave it to the deployment, or "
+        "let the portal keep the schedule.",
+    ],
     "schedule.never": [
         "“{}” has no start after now.",
     ],
@@ -652,10 +668,14 @@ SENTENCES: dict[str, list[str]] = {
     "schedule.not_live": [
         "{} is “{}”: there is nothing to replace. Add a new one.",
     ],
+    "schedule.not_native": [
+        "{} is not a schedule that Prefect keeps for the portal.",
+    ],
     "schedule.not_paused": [
         "{} is “{}”, not paused.",
     ],
     "schedule.obstructed": [
+        "{} cannot be put back. {}",
         "{} cannot be resumed. {}",
     ],
     "schedule.other_deployment": [
@@ -685,6 +705,9 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "schedule.time_zone": [
         "Unknown time zone {}. Use a name such as Europe/Vienna.",
+    ],
+    "schedule.unchanged": [
+        "Prefect has {} as approved. There is nothing to put back.",
     ],
     "schedule.withdraw": [
         "Request {} is for a schedule, which was approved as a whole. Pause or end the schedule.",

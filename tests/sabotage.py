@@ -1297,6 +1297,40 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
+        "a schedule of the portal that was changed in Prefect is no bypass",
+        ("tests/runs/automation/test_native_schedules.py::test_it_is_no_bypass_until_it_is_changed",),
+        "runs/native_schedules.py",
+        "        if not differences(schedule):\n",
+        "        if True:\n",
+    ),
+    Sabotage(
+        "the portal saves a schedule beside one that deletes it with the next deployment",
+        (
+            "tests/runs/automation/test_native_schedules.py"
+            "::test_beside_a_schedule_from_code_without_a_slug_it_is_refused",
+        ),
+        "runs/automation/native_checks.py",
+        "    if not all(slugs):\n",
+        "    if False:\n",
+    ),
+    Sabotage(
+        "a schedule that is paused while it is saved stays active in Prefect",
+        (
+            "tests/runs/automation/test_native_schedules.py"
+            "::test_one_that_is_moved_while_it_is_saved_is_saved_as_it_is_then",
+        ),
+        "runs/dispatch/save_schedule.py",
+        "        if left and native_schedules.wanted_state(schedule) != sent:\n",
+        "        if False:\n",
+    ),
+    Sabotage(
+        "a schedule becomes active in Prefect during a freeze",
+        ("tests/runs/automation/test_native_schedules.py::test_during_a_freeze_none_becomes_active",),
+        "runs/dispatch/save_schedule.py",
+        "    if native_schedules.is_to_be_active(schedule) and freeze_of(schedule.environment):\n",
+        "    if False:\n",
+    ),
+    Sabotage(
         "the next due time of a schedule does not move on",
         ("tests/runs/automation/test_schedule_clock.py::test_it_requests_each_start_shortly_before_its_time_and_once",),
         "runs/automation/schedule_states.py",

@@ -21,7 +21,7 @@ from flows.definition import Definition
 from flows.encryption import DecryptionError
 from flows.models import Deployment, Environment
 from flows.prefect_api import connect
-from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError
+from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError, ScheduleRecord
 
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
@@ -211,7 +211,7 @@ def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> d
         "parameter_defaults": record.parameter_defaults,
         "schema_fingerprint": parameters.fingerprint(record.parameter_schema),
         "enforces_schema": record.enforces_schema,
-        "schedules": [{"description": s.description, "is_active": s.is_active} for s in record.schedules],
+        "schedules": [described_schedule(record, each) for each in record.schedules],
         "is_paused": record.is_paused,
         "work_pool_name": record.work_pool_name,
         "work_queue_name": record.work_queue_name,
@@ -228,4 +228,16 @@ def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> d
         "updated_upstream_at": record.updated_at,
         "synced_at": at,
         "deleted_upstream_at": None,  # it is there again, also after it was marked as deleted
+    }
+
+
+def described_schedule(record: DeploymentRecord, schedule: ScheduleRecord) -> dict[str, Any]:
+    """Return a schedule as the row of its deployment has it, with secret parameters masked."""
+    return {
+        "id": str(schedule.id),
+        "slug": schedule.slug[:300],
+        "description": schedule.description,
+        "is_active": schedule.is_active,
+        "rule": schedule.rule,
+        "parameters": parameters.mask(record.parameter_schema, schedule.parameters),
     }

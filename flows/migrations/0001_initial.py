@@ -288,7 +288,10 @@ class Migration(migrations.Migration):
                 ("parameter_defaults", models.JSONField(default=dict)),
                 ("schema_fingerprint", models.CharField(max_length=64)),
                 ("enforces_schema", models.BooleanField(default=True)),
-                ("schedules", models.JSONField(default=list, help_text="description, is_active")),
+                (
+                    "schedules",
+                    models.JSONField(default=list, help_text="id, slug, description, is_active, rule, parameters."),
+                ),
                 ("is_paused", models.BooleanField(default=False, verbose_name="paused")),
                 ("work_pool_name", models.CharField(blank=True, max_length=300, verbose_name="work pool")),
                 ("work_queue_name", models.CharField(blank=True, max_length=300, verbose_name="work queue")),

@@ -28,7 +28,7 @@ class Deployment(models.Model):
     parameter_defaults = models.JSONField(default=dict)
     schema_fingerprint = models.CharField(max_length=64)
     enforces_schema = models.BooleanField(default=True)
-    schedules = models.JSONField(default=list, help_text="description, is_active")
+    schedules = models.JSONField(default=list, help_text="id, slug, description, is_active, rule, parameters.")
     is_paused = models.BooleanField("paused", default=False)
     work_pool_name = models.CharField("work pool", max_length=300, blank=True)
     work_queue_name = models.CharField("work queue", max_length=300, blank=True)

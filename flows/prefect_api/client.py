@@ -25,6 +25,7 @@ from flows.prefect_api.records import (
     NewFlowRun,
     NotFound,
     Rejected,
+    ScheduleRecord,
     ServerRecord,
     StateRecord,
     TaskRunRecord,
@@ -338,6 +339,31 @@ class PrefectClient:
         verb = "pause" if paused else "resume"
         path = f"/deployments/{deployment_id}/{verb}_deployment"
         self._transport.write(path, None, act=f"{verb} deployment {deployment_id}")
+
+    def save_schedule(self, deployment_id: UUID, schedule: ScheduleRecord, *, is_new: bool) -> None:
+        """Create a schedule of a deployment, or change the one with this id; others of the deployment stay.
+
+        The slug of a deployment's schedule is unique: what is created twice is refused the second time. Prefect deletes
+        the runs that it has planned for the deployment when one is changed, and plans them again.
+        """
+        # Always all of it: Prefect empties the parameters of a change that does not name them.
+        body: dict[str, JSON] = {
+            "slug": schedule.slug,
+            "schedule": schedule.rule,
+            "active": schedule.is_active,
+            "parameters": schedule.parameters,
+        }
+        path, act = f"/deployments/{deployment_id}/schedules", f"save schedule {schedule.slug}"
+        hidden = without_values(schedule.parameters)
+        if is_new:
+            self._transport.write(path, [body], act=act, hidden=hidden)
+        else:
+            self._transport.write(f"{path}/{schedule.id}", body, act=act, hidden=hidden, method="PATCH")
+
+    def delete_schedule(self, deployment_id: UUID, schedule_id: UUID) -> None:
+        """Delete one schedule of a deployment, with the runs that Prefect has planned for the deployment."""
+        path = f"/deployments/{deployment_id}/schedules/{schedule_id}"
+        self._transport.write(path, None, act=f"delete schedule {schedule_id}", method="DELETE")
 
     def update_work_pool(self, name: str, changes: Mapping[str, JSON]) -> None:
         """Set `is_paused` or `concurrency_limit` of a work pool; what is not given stays."""

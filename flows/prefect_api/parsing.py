@@ -273,6 +273,10 @@ def _schedule(raw: Raw) -> ScheduleRecord:
         id=identity(raw, "id"),
         description=plain_text.line(describe(_mapping(raw, "schedule"))),
         is_active=_flag(raw, "active"),
+        # Not cleaned: they are compared with what was sent.
+        slug=_text(raw, "slug"),
+        rule={key: value for key, value in _mapping(raw, "schedule").items() if value is not None},
+        parameters=_mapping(raw, "parameters"),
     )
 
 

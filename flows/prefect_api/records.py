@@ -94,9 +94,15 @@ class AutomationRecord:
 
 @dataclass(frozen=True, slots=True)
 class ScheduleRecord:
+    """A schedule of a deployment; `rule` is as Prefect spells it: cron, interval or rrule, with its time zone."""
+
     id: UUID
     description: str
     is_active: bool
+    # Empty for one whose deployer gave it none: those are made again with each deployment.
+    slug: str = ""
+    rule: dict[str, JSON] = field(default_factory=dict)
+    parameters: dict[str, JSON] = field(repr=False, default_factory=dict)
 
 
 # Values typed by people (parameters, job variables) stay out of every repr: Prefect stores secret parameters in clear

@@ -84,6 +84,7 @@ class PolicyRow(Selection):
     outside_window: str
     token_days: int | None
     schedule_days: int | None
+    native_schedules: str = Field(description="Whether Prefect may keep schedules: allow, refuse, or empty.")
     approves_each_run: bool = Field(description="Whether each run of a schedule needs its own approval.")
     risk: str
 
@@ -102,6 +103,7 @@ class PolicyRow(Selection):
             outside_window=row.outside_window,
             token_days=row.token_days,
             schedule_days=row.schedule_days,
+            native_schedules=row.native_schedules,
             approves_each_run=row.approve_each_run,
             risk=row.risk,
             **selection(row),

@@ -23,7 +23,7 @@ from portal.api.request_schemas import ProfilePart
 from runs import names
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.automation import schedule_listings, schedules
+from runs.automation import schedule_copies, schedule_listings, schedules
 from runs.automation.schedule_listings import SCHEDULES
 from runs.models import RunRequest, Schedule
 from runs.requests import spec_values, visibility
@@ -31,6 +31,9 @@ from runs.requests import spec_values, visibility
 router = Router(tags=["Schedules"])
 ScheduleFilters = paging.filters_of(SCHEDULES)
 RULE = "A cron expression (0 6 * * 1-5), an interval (15m, 6h, 7d) or a recurrence rule (FREQ=MONTHLY;BYDAY=1MO)."
+
+
+HIDDEN = {"ours": "", "theirs": ""}
 
 
 class ScheduleRow(paging.Row):
@@ -47,6 +50,11 @@ class ScheduleRow(paging.Row):
     catch_up: str = Field(description="none, last or all: what of missed starts is started.")
     valid_until: datetime
     replaces: int | None = Field(description="Number of the schedule that ends when this one becomes active.")
+    native: bool = Field(description="Whether Prefect keeps it, and starts its runs without asking the portal.")
+    drift: list[dict[str, str]] = Field(
+        description="In what Prefect's copy differs: what (state, rule or parameters), ours, theirs. Without the "
+        "values of parameters."
+    )
     state: str = Field(examples=["active"])
     code: str = Field(description="Why it is paused or has ended; person if someone did it.")
     message: str
@@ -64,6 +72,8 @@ class ScheduleRow(paging.Row):
         )
         return {
             **{name: getattr(row, name) for name in same},
+            "native": row.is_native,
+            "drift": [{**each, **HIDDEN} if each["what"] == "parameters" else each for each in row.drift],
             "id": row.pk,
             "change": row.change_id,
             "environment": row.environment.slug,
@@ -141,6 +151,7 @@ class NewSchedule(RuleBody):
     parameters: dict[str, Any] = {}
     valid_until: AwareDatetime = Field(description="Its end, at most a year from now.")
     catch_up: Schedule.CatchUp = Field(Schedule.CatchUp.NONE, description="What of missed starts is started.")
+    native: bool = Field(False, description="Have Prefect keep it, where the rules allow that.")
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
     tags: list[str] = Field([], max_length=50)
@@ -162,6 +173,7 @@ class Replacement(Schema):
     time_zone: str | None = Field(None, max_length=60)
     anchor: AwareDatetime | None = None
     catch_up: Schedule.CatchUp | None = None
+    is_native: bool | None = Field(None, alias="native", description="Whether Prefect keeps it.")
     parameters: dict[str, Any] | None = Field(
         None, description="All of them; null for those of the schedule, secret ones unseen."
     )
@@ -225,6 +237,7 @@ def submit(request: HttpRequest, payload: NewSchedule) -> Status[ScheduleDetail]
         anchor=payload.anchor,
         valid_until=payload.valid_until,
         catch_up=payload.catch_up,
+        is_native=payload.native,
         tags=payload.tags,
         run_name=payload.run_name,
         profile=payload.profile,
@@ -277,6 +290,13 @@ def resume(request: HttpRequest, number: int, payload: ReasonAndTicket) -> Sched
 def end(request: HttpRequest, number: int, payload: ReasonAndTicket) -> ScheduleDetail:
     """End it for good. Runs that were not sent to Prefect are withdrawn."""
     return act(request, number, payload, schedules.end)
+
+
+@router.post("/schedules/{number}/put-back", response={200: ScheduleDetail, **PROBLEMS}, summary="Put back a schedule")
+@idempotent
+def put_back(request: HttpRequest, number: int, payload: ReasonAndTicket) -> ScheduleDetail:
+    """Save Prefect's copy of a schedule again as it was approved, after it was changed there."""
+    return act(request, number, payload, schedule_copies.put_back)
 
 
 def act(request: HttpRequest, number: int, payload: ReasonAndTicket, service: Callable[..., None]) -> ScheduleDetail:

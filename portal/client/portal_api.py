@@ -465,8 +465,8 @@ class Portal:
     ) -> ScheduleDetail:
         """Request a schedule: one approval is for all its runs until it ends.
 
-        `rule_type` is cron, interval or rrule. The options are those of the API: anchor, catch_up, reason, ticket,
-        tags, run_name, profile, on_behalf_of, confirm. Sent twice with the same `key`, it is one request.
+        `rule_type` is cron, interval or rrule. The options are those of the API: anchor, catch_up, native, reason,
+        ticket, tags, run_name, profile, on_behalf_of, confirm. Sent twice with the same `key`, it is one request.
         """
         body = {
             "environment": environment,
@@ -495,6 +495,10 @@ class Portal:
     def resume_schedule(self, number: int, reason: str = "", *, ticket: str = "") -> ScheduleDetail:
         """Start runs again, from the next due time on."""
         return self._post(ScheduleDetail, path("schedules", number, "resume"), {"reason": reason, "ticket": ticket})
+
+    def put_back_schedule(self, number: int, reason: str = "", *, ticket: str = "") -> ScheduleDetail:
+        """Save Prefect's copy of a schedule again as it was approved."""
+        return self._post(ScheduleDetail, path("schedules", number, "put-back"), {"reason": reason, "ticket": ticket})
 
     def end_schedule(self, number: int, reason: str = "", *, ticket: str = "") -> ScheduleDetail:
         return self._post(ScheduleDetail, path("schedules", number, "end"), {"reason": reason, "ticket": ticket})

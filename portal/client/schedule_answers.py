@@ -32,6 +32,8 @@ class Schedule:
     next_due: datetime | None
     last_due: datetime | None
     approves_each: bool
+    native: bool
+    drift: list[dict[str, str]]
     missed: int
     url: str
 

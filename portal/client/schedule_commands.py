@@ -46,6 +46,7 @@ def add_schedules(commands: Subparsers) -> None:
     add_rule(parser)
     parser.add_argument("--until", type=moment, required=True, metavar="TIME", help="its end: 2027-06-30T00:00+02:00")
     parser.add_argument("--catch-up", choices=CATCH_UP, default="none", help="what of missed starts is started (none)")
+    parser.add_argument("--native", action="store_true", help="have Prefect keep it, where the rules allow that")
     add_parameters(parser)
     parser.add_argument("--tag", action="append", default=[], help="can be repeated")
     add_profile(parser)
@@ -67,6 +68,7 @@ def add_schedules(commands: Subparsers) -> None:
         ("pause-schedule", pause, "Start no more runs of a schedule until it is resumed"),
         ("resume-schedule", resume, "Start runs of a paused schedule again"),
         ("end-schedule", end, "End a schedule for good"),
+        ("put-back-schedule", put_back, "Save Prefect's copy of a schedule again as it was approved"),
     ):
         parser = add_command(commands, name, function, help_text)
         add_number(parser)
@@ -126,6 +128,7 @@ def add(portal: Portal, options: Namespace, screen: Screen) -> int:
             name=options.title,
             valid_until=options.until,
             catch_up=options.catch_up,
+            native=options.native,
             tags=options.tag,
             profile=options.profile,
             reason=options.reason,
@@ -167,6 +170,10 @@ def end(portal: Portal, options: Namespace, screen: Screen) -> int:
     return tell(portal.end_schedule(options.number, options.reason, ticket=options.ticket), screen)
 
 
+def put_back(portal: Portal, options: Namespace, screen: Screen) -> int:
+    return tell(portal.put_back_schedule(options.number, options.reason, ticket=options.ticket), screen)
+
+
 def next_times(portal: Portal, options: Namespace, screen: Screen) -> int:
     found = portal.next_times(**rule_of(options))
     screen.print_row(found, *map(spell, found.times))
@@ -183,6 +190,8 @@ def describe(row: ScheduleDetail) -> str:
     due = f" Next start {spell(row.next_due)}." if row.next_due else ""
     waits = f" Approve change request {row.change}." if row.state == "waiting" else ""
     message = f" {row.message}" if row.message else ""
+    if row.drift:
+        message += f" Changed in Prefect: {', '.join(each['what'] for each in row.drift)}."
     return f"Schedule {row.id} ({row.name}) of {row.deployment} in {row.environment}: {row.state}.{due}{waits}{message}"
 
 

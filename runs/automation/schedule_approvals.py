@@ -67,6 +67,7 @@ def request_each(schedule: Schedule, dues: Sequence[datetime], *, decide_before:
                 by=by,
                 tags=spec.tags,
                 run_name=spec.run_name,
+                profile=spec.profile_name,
                 # One that was missed starts when it is approved.
                 scheduled_for=moment if moment > timezone.now() else None,
                 reason=change.reason,

@@ -14,7 +14,7 @@ from flows.wording import plural
 from runs import changes
 from runs.access.decisions import Permissions, Target
 from runs.audit import signatures
-from runs.automation import schedule_times
+from runs.automation import native_checks, schedule_times
 from runs.automation.schedule_times import Rule, RuleType
 from runs.digests import change_digest
 from runs.errors import Refused
@@ -63,7 +63,7 @@ def require_end(valid_until: datetime, now: datetime, requirements: Requirements
 
 
 def contents_of(
-    *, name: str, rule: Rule, catch_up: str, valid_until: datetime, replaces: Schedule | None
+    *, name: str, rule: Rule, catch_up: str, valid_until: datetime, replaces: Schedule | None, is_native: bool = False
 ) -> dict[str, Any]:
     """Return what of a schedule is approved, as its change request stores it."""
     return {
@@ -75,6 +75,7 @@ def contents_of(
         "catch_up": str(catch_up),
         "valid_until": spell(valid_until),
         "replaces": replaces.pk if replaces else None,
+        **({"native": True} if is_native else {}),
     }
 
 
@@ -109,9 +110,11 @@ def is_as_requested(schedule: Schedule) -> bool:
         "catch_up": schedule.catch_up,
         "valid_until": spell(schedule.valid_until),
         "replaces": schedule.replaces_id,
+        **({"native": True} if schedule.is_native else {}),
     }
     return (
         change.pacing.get("schedule") == contents
+        and (not schedule.is_native or schedule.native == native_checks.native_of(change, rule_of(schedule), spec))
         and spec.change_id == change.pk
         and (schedule.deployment_id, schedule.environment_id) == (spec.deployment_id, change.environment_id)
         and change_digest(change) == change.digest
@@ -171,7 +174,11 @@ def obstacle(schedule: Schedule) -> Obstacle | None:
 def approval_obstacle(schedule: Schedule) -> Obstacle | None:
     """Return why approvals or resource profile do not hold for a run of the schedule, as its launch would say."""
     change, spec = schedule.change, schedule.spec
-    if not schedule.approves_each and requirements_for(Target.of(schedule.deployment)).approve_each_run:
+    rules = requirements_for(Target.of(schedule.deployment))
+    if schedule.is_native and not rules.native_schedules:
+        sentence = f"Schedules in Prefect are not allowed for {schedule.deployment} any more. Edit the schedule."
+        return Obstacle("schedule.native_refused", sentence)
+    if not schedule.approves_each and rules.approve_each_run:
         sentence = f"Each run of {schedule.deployment} must be approved now. Renew the schedule."
         return Obstacle("approval.each_run", sentence)
     run_request = RunRequest(change=change, spec=spec, environment=schedule.environment, deployment=schedule.deployment)

@@ -105,15 +105,22 @@ def run_due(pk: int) -> None:
         first = schedule.next_due
         dues, number, following = due_times(schedule, until)
         chosen_dues = chosen(schedule, dues, now)
-        if schedule.approves_each:
+        if schedule.is_native and following is None and now - dues[-1] < LATE:
+            # Prefect deletes with its schedule a run that no worker has picked up yet: the last one.
+            act.is_repeat = True
+            return
+        if schedule.is_native:
+            # Prefect starts it. What was due while the portal was down was no miss.
+            started = chosen_dues = list(dues)
+        elif schedule.approves_each:
             started = schedule_approvals.request_each(schedule, chosen_dues, decide_before=following)
         else:
             started = chosen_dues
             add_all(schedule, change, started)
         # 3. The next due time, in the same transaction, and what was missed. What starts in time is in the entry of its
         #    launch.
-        late = number - (now - dues[-1] <= LATE)
-        skipped = number - len(chosen_dues)
+        late = 0 if schedule.is_native else number - (now - dues[-1] <= LATE)
+        skipped = 0 if schedule.is_native else number - len(chosen_dues)
         skipped_at = max((due for due in dues if due not in chosen_dues), default=dues[0])
         schedule_states.advance(schedule, started=started, skipped=skipped, skipped_at=skipped_at, next_due=following)
         act.is_repeat = not late

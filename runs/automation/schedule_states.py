@@ -13,8 +13,8 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from runs import changes
-from runs.automation import schedule_checks
+from runs import actions, changes
+from runs.automation import native_checks, schedule_checks
 from runs.automation.schedule_times import Rule
 from runs.models import ChangeRequest, Schedule
 
@@ -55,6 +55,7 @@ def insert(change: ChangeRequest, rule: Rule, contents: Mapping[str, Any], *, va
         catch_up=contents["catch_up"],
         valid_until=valid_until,
         replaces_id=contents["replaces"],
+        native=native_checks.native_of(change, rule, spec) if contents.get("native") else {},
         state=State.WAITING,
     )
 
@@ -147,3 +148,12 @@ def update(schedule: Schedule, *, is_move: bool = True, **columns: Any) -> None:
     Schedule.objects.filter(pk=schedule.pk).update(**columns)
     for name, value in columns.items():
         setattr(schedule, name, value)
+    # Of one that never became active Prefect has nothing.
+    if is_move and schedule.is_native and schedule.activated_at:
+        actions.ask_to_save(schedule)
+
+
+def note_drift(schedule: Schedule, found: list[Any]) -> None:
+    """Note in what Prefect's copy differs, or that it does not any more."""
+    since = (schedule.drifted_at or timezone.now()) if found else None
+    update(schedule, is_move=False, drift=found, drifted_at=since)

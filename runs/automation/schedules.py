@@ -21,7 +21,7 @@ from flows.models import Deployment
 from runs import audit, changes
 from runs.access.decisions import Forbidden, Permissions, Target
 from runs.actors import Actor
-from runs.automation import schedule_checks, schedule_states, schedule_times
+from runs.automation import native_checks, schedule_checks, schedule_states, schedule_times
 from runs.errors import Refused
 from runs.governance.requirements import requirements_for
 from runs.models import ChangeRequest, Schedule, Verb
@@ -30,7 +30,7 @@ from runs.requests import Spec, spec_values, submit_change
 CatchUp = Schedule.CatchUp
 State = Schedule.State
 # The columns of a schedule that an edit can change; what is left out stays.
-EDITABLE = ("name", "rule_type", "rule", "time_zone", "anchor", "catch_up")
+EDITABLE = ("name", "rule_type", "rule", "time_zone", "anchor", "catch_up", "is_native")
 
 
 # Request, edit and renew ----------------------------------------------------------------------------------------------
@@ -49,6 +49,7 @@ def request(
     anchor: datetime | None = None,
     catch_up: str = CatchUp.NONE,
     replaces: Schedule | None = None,
+    is_native: bool = False,
     tags: Sequence[str] = (),
     run_name: str = "",
     profile: str = "",
@@ -62,7 +63,8 @@ def request(
     """Submit a change request for a schedule; its runs start at the due times once it is approved.
 
     `anchor` is where an interval starts to count. `catch_up` is what becomes of starts that were missed. `replaces` is
-    the schedule that ends when this one becomes active. The same `submission_key` again returns the same schedule.
+    the schedule that ends when this one becomes active. One that `is_native` is kept by Prefect, which starts its runs
+    without asking the portal. The same `submission_key` again returns the same schedule.
     Raises `Forbidden`, `flows.parameters.Invalid`, or `Refused`.
     """
     with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
@@ -70,9 +72,18 @@ def request(
         act.is_repeat = True
         now = timezone.now()
         checked = schedule_times.checked(rule_type, rule, time_zone, anchor=anchor, now=now)
-        schedule_checks.require_end(valid_until, now, requirements_for(Target.of(deployment)))
+        requirements = requirements_for(Target.of(deployment))
+        schedule_checks.require_end(valid_until, now, requirements)
         if catch_up not in CatchUp.values:
             raise Refused("schedule.catch_up", f"Missed starts: none, last or all, not “{catch_up}”.")
+        if is_native:
+            native_checks.require_possible(
+                deployment,
+                requirements,
+                parameters,
+                catch_up=catch_up,
+                others=[*tags, run_name, profile],
+            )
         if replaces:
             replaces = require_replaceable(replaces, deployment, submission_key)
         contents = schedule_checks.contents_of(
@@ -81,6 +92,7 @@ def request(
             catch_up=catch_up,
             valid_until=valid_until,
             replaces=replaces,
+            is_native=is_native,
         )
         spec = Spec(
             deployment,

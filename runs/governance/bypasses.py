@@ -6,7 +6,7 @@ runs other code by them. Runs that were started directly are recorded one by one
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -16,7 +16,7 @@ from django.utils import timezone
 from flows import canonical
 from flows.db_text import sanitize
 from flows.models import Automation, Deployment, Environment
-from runs import audit, events
+from runs import audit, events, native_schedules
 from runs.actors import Actor
 from runs.governance.loosening import is_guarded
 from runs.models import Bypass, ChangeRequest, RunEvent, RunSpec
@@ -102,10 +102,14 @@ def ways(environment: Environment) -> Iterator[Way]:
     yield from changed_code(environment, deployed.values())
 
 
-def schedules(deployments: Iterable[Deployment]) -> Iterator[Way]:
+def schedules(deployments: Collection[Deployment]) -> Iterator[Way]:
+    """Yield the active schedules in Prefect, but those of the portal that are there as they were approved."""
+    approved = native_schedules.unharmed(deployments)
     for deployment in deployments:
         active = [] if deployment.is_paused else [each for each in deployment.schedules if each["is_active"]]
         for schedule in active:
+            if (deployment.pk, schedule.get("slug")) in approved:
+                continue
             text = str(schedule["description"])
             key = (str(deployment.prefect_id), text)
             yield Way(Bypass.Kind.SCHEDULE, key, deployment.full_name, text, deployment)

@@ -99,6 +99,11 @@ def is_lower(before: str, after: str) -> bool:
     return risks.index(after) < risks.index(before)
 
 
+def is_refusal_ended(before: str, after: str) -> bool:
+    """Compare whether schedules in Prefect are allowed; `allows_more` has what follows from allowing them."""
+    return before == Policy.Native.REFUSE and after == Policy.Native.DEFAULT
+
+
 # The table ------------------------------------------------------------------------------------------------------------
 
 # column -> its name in words, and when a change of it is looser
@@ -137,6 +142,7 @@ POLICY: dict[str, Rule] = {
     "token_days": ("longest token in days", is_longer),
     "schedule_days": ("longest schedule in days", is_longer),
     "approve_each_run": ("each run of a schedule is approved", is_turned_off),
+    "native_schedules": ("schedules in Prefect", is_refusal_ended),
     "outside_window": ("outside change windows", lambda before, after: before == Policy.Outside.REFUSE != after),
     "risk": ("risk", is_lower),
     **SELECTOR,
@@ -173,6 +179,18 @@ def policy_loosenings(before: Policy | None, after: Policy | None, protected: fr
         else:
             for column, what in changed(POLICY, before, after):
                 yield Loosening(f"policy.{column}", environment, f"policy {before}, {what}")
+    # The one setting that allows what is refused without it: also a new policy, or one that applies to more.
+    for environment in reached_by(after, protected) if after and allows_more(before, after) else ():
+        yield Loosening("policy.native_schedules", environment, f"policy {after} allows schedules in Prefect")
+
+
+def allows_more(before: Policy | None, after: Policy) -> bool:
+    """Return whether a policy allows schedules in Prefect where it did not before."""
+    if after.native_schedules != Policy.Native.ALLOW:
+        return False
+    if before is None or before.native_schedules != Policy.Native.ALLOW:
+        return True
+    return any(getattr(before, column) != getattr(after, column) for column in SELECTOR)
 
 
 def window_loosenings(before: Window | None, after: Window | None, protected: frozenset[str]) -> Iterator[Loosening]:

@@ -44,6 +44,7 @@ POLICY = [
     "token_days",
     "schedule_days",
     "approve_each_run",
+    "native_schedules",
     "outside_window",
     "risk",
 ]

@@ -15,6 +15,7 @@ from flows.models import Environment
 from flows.parameters import formats
 from runs.access.decisions import Permissions, Target, matches
 from runs.errors import Refused
+from runs.governance.loosening import is_guarded
 from runs.models import ChangeRequest, Policy, Window
 from runs.models.policy import Risk, Stage
 from runs.shared_reads import shared
@@ -42,6 +43,7 @@ class Requirements:
     refuse_outside_window: bool = False
     schedule_days: int | None = None
     approve_each_run: bool = False
+    native_schedules: bool = True
     risk: str = Risk.LOW
     names: tuple[str, ...] = ()
 
@@ -119,9 +121,16 @@ def requirements_for(target: Target, *others: Target) -> Requirements:
         refuse_outside_window=any(policy.outside_window == Policy.Outside.REFUSE for policy in found),
         schedule_days=min((policy.schedule_days for policy in found if policy.schedule_days), default=None),
         approve_each_run=any(policy.approve_each_run for policy in found),
+        native_schedules=allows_native(environment, found),
         risk=max((policy.risk for policy in found), key=RISKS.index, default=Risk.LOW),
         names=tuple(policy.name for policy in found),
     )
+
+
+def allows_native(environment: Environment, policies: Iterable[Policy]) -> bool:
+    """Return whether Prefect may keep schedules: never if a policy refuses it; if protected, only if one allows it."""
+    stated = {policy.native_schedules for policy in policies}
+    return Policy.Native.REFUSE not in stated and (Policy.Native.ALLOW in stated or not is_guarded(environment))
 
 
 def requirements_of(change: ChangeRequest | None, target: Target, *others: Target) -> Requirements:

@@ -548,6 +548,24 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
+                    "native_schedules",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("", "Not in protected environments"),
+                            ("allow", "Allowed"),
+                            ("refuse", "Refused"),
+                        ],
+                        default="",
+                        help_text=(
+                            "Prefect starts their runs itself, also while the portal is down; nothing is checked at each "
+                            "start."
+                        ),
+                        max_length=10,
+                        verbose_name="schedules in Prefect",
+                    ),
+                ),
+                (
                     "outside_window",
                     models.CharField(
                         choices=[("wait", "Hold the run until it may start"), ("refuse", "Refuse the request")],
@@ -825,6 +843,7 @@ class Migration(migrations.Migration):
                             ("pause", "Pause"),
                             ("resume", "Resume"),
                             ("limit", "Change limits"),
+                            ("schedule", "Save schedule"),
                         ],
                         max_length=10,
                     ),
@@ -910,51 +929,6 @@ class Migration(migrations.Migration):
                     )
                 ],
                 "constraints": [
-                    models.CheckConstraint(
-                        condition=models.Q(
-                            models.Q(
-                                ("kind__in", ["cancel", "force", "put back", "fail", "retry"]),
-                                ("run__isnull", False),
-                                ("deployment__isnull", True),
-                                ("global_limit__isnull", True),
-                                ("pool__isnull", True),
-                                ("queue__isnull", True),
-                            ),
-                            models.Q(
-                                ("kind__in", ["pause", "resume", "limit"]),
-                                ("run__isnull", True),
-                                models.Q(
-                                    models.Q(
-                                        ("deployment__isnull", False),
-                                        ("global_limit__isnull", True),
-                                        ("pool__isnull", True),
-                                        ("queue__isnull", True),
-                                    ),
-                                    models.Q(
-                                        ("deployment__isnull", True),
-                                        ("global_limit__isnull", True),
-                                        ("pool__isnull", False),
-                                        ("queue__isnull", True),
-                                    ),
-                                    models.Q(
-                                        ("deployment__isnull", True),
-                                        ("global_limit__isnull", True),
-                                        ("pool__isnull", True),
-                                        ("queue__isnull", False),
-                                    ),
-                                    models.Q(
-                                        ("deployment__isnull", True),
-                                        ("global_limit__isnull", False),
-                                        ("pool__isnull", True),
-                                        ("queue__isnull", True),
-                                    ),
-                                    _connector="OR",
-                                ),
-                            ),
-                            _connector="OR",
-                        ),
-                        name="action_has_its_target",
-                    ),
                     models.UniqueConstraint(
                         condition=models.Q(("kind__in", ["cancel", "force"]), ("state__in", ["wanted", "sent"])),
                         fields=("run",),
@@ -2379,6 +2353,13 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("valid_until", models.DateTimeField(verbose_name="ends")),
+                (
+                    "native",
+                    models.JSONField(
+                        default=dict,
+                        help_text="If Prefect keeps it: its slug, rule and parameters there. Empty if the portal keeps it.",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(db_default=Now(), verbose_name="requested")),
                 (
                     "state",
@@ -2422,6 +2403,16 @@ class Migration(migrations.Migration):
                     models.DateTimeField(help_text="When its owner was notified that it ends soon.", null=True),
                 ),
                 (
+                    "drift",
+                    models.JSONField(
+                        default=list, help_text="In what Prefect's schedule differs from what was approved."
+                    ),
+                ),
+                (
+                    "drifted_at",
+                    models.DateTimeField(help_text="Since when it is known to differ.", null=True),
+                ),
+                (
                     "change",
                     models.OneToOneField(on_delete=models.PROTECT, related_name="schedule", to="runs.changerequest"),
                 ),
@@ -2453,6 +2444,11 @@ class Migration(migrations.Migration):
                     models.Index(condition=models.Q(("state", "active")), fields=["next_due"], name="schedules_due"),
                     models.Index(condition=models.Q(("state", "waiting")), fields=["change"], name="schedules_waiting"),
                     models.Index(fields=["environment", "name", "id"], name="schedules_by_environment"),
+                    models.Index(
+                        condition=models.Q(("native", {}), _negated=True),
+                        fields=["environment", "id"],
+                        name="native_schedules",
+                    ),
                 ],
                 "constraints": [
                     models.CheckConstraint(
@@ -2465,6 +2461,82 @@ class Migration(migrations.Migration):
                     )
                 ],
             },
+        ),
+        migrations.AddField(
+            model_name="action",
+            name="schedule",
+            field=models.ForeignKey(
+                help_text="The schedule that Prefect keeps.",
+                null=True,
+                on_delete=models.PROTECT,
+                related_name="actions",
+                to="runs.schedule",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="action",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("kind__in", ["cancel", "force", "put back", "fail", "retry"]),
+                        ("run__isnull", False),
+                        ("deployment__isnull", True),
+                        ("global_limit__isnull", True),
+                        ("pool__isnull", True),
+                        ("queue__isnull", True),
+                    ),
+                    models.Q(
+                        ("kind__in", ["pause", "resume", "limit"]),
+                        ("run__isnull", True),
+                        models.Q(
+                            models.Q(
+                                ("deployment__isnull", False),
+                                ("global_limit__isnull", True),
+                                ("pool__isnull", True),
+                                ("queue__isnull", True),
+                            ),
+                            models.Q(
+                                ("deployment__isnull", True),
+                                ("global_limit__isnull", True),
+                                ("pool__isnull", False),
+                                ("queue__isnull", True),
+                            ),
+                            models.Q(
+                                ("deployment__isnull", True),
+                                ("global_limit__isnull", True),
+                                ("pool__isnull", True),
+                                ("queue__isnull", False),
+                            ),
+                            models.Q(
+                                ("deployment__isnull", True),
+                                ("global_limit__isnull", False),
+                                ("pool__isnull", True),
+                                ("queue__isnull", True),
+                            ),
+                            _connector="OR",
+                        ),
+                    ),
+                    models.Q(
+                        ("kind__in", ["schedule"]),
+                        ("run__isnull", True),
+                        ("schedule__isnull", False),
+                        ("deployment__isnull", False),
+                        ("global_limit__isnull", True),
+                        ("pool__isnull", True),
+                        ("queue__isnull", True),
+                    ),
+                    _connector="OR",
+                ),
+                name="action_has_its_target",
+            ),
+        ),
+        migrations.AddConstraint(
+            model_name="action",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("kind__in", ["schedule"]), ("state__in", ["wanted", "sent"])),
+                fields=("schedule",),
+                name="unique_open_save_per_schedule",
+            ),
         ),
         migrations.AddField(
             model_name="changerequest",

@@ -373,10 +373,12 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON runs_rulechange
 CREATE TRIGGER frozen BEFORE UPDATE ON runs_schedule FOR EACH ROW
     WHEN (
         (OLD.change_id, OLD.spec_id, OLD.environment_id, OLD.deployment_id, OLD.name, OLD.rule_type, OLD.rule,
-         OLD.time_zone, OLD.anchor, OLD.catch_up, OLD.valid_until, OLD.replaces_id, OLD.created_at)
+         OLD.time_zone, OLD.anchor, OLD.catch_up, OLD.valid_until, OLD.replaces_id, OLD.native,
+         OLD.created_at)
         IS DISTINCT FROM
         (NEW.change_id, NEW.spec_id, NEW.environment_id, NEW.deployment_id, NEW.name, NEW.rule_type, NEW.rule,
-         NEW.time_zone, NEW.anchor, NEW.catch_up, NEW.valid_until, NEW.replaces_id, NEW.created_at)
+         NEW.time_zone, NEW.anchor, NEW.catch_up, NEW.valid_until, NEW.replaces_id, NEW.native,
+         NEW.created_at)
     )
     EXECUTE FUNCTION refuse_change('Cannot update rows from runs_schedule table');
 -- One that has ended stays so.
@@ -486,7 +488,7 @@ BEGIN
         ('runs_policy',
          'id environment_id tag flow_name full_name name stages approval_minutes needs_reason needs_ticket '
          'ticket_pattern ticket_link needs_confirmation refuse_moving cancel_moved token_days '
-         'schedule_days approve_each_run outside_window risk',
+         'schedule_days approve_each_run native_schedules outside_window risk',
          ''),
         ('runs_window',
          'id environment_id tag flow_name full_name name effect cron minutes time_zone is_active reason',

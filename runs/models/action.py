@@ -22,6 +22,7 @@ class Kind(models.TextChoices):
     PAUSE = "pause", "Pause"
     RESUME = "resume", "Resume"
     LIMIT = "limit", "Change limits"
+    SCHEDULE = "schedule", "Save schedule"
 
 
 class State(models.TextChoices):
@@ -42,6 +43,8 @@ ON_RUN = (*CANCELS, *RECOVERIES, *RETRIES)
 # Of the schedules of a deployment, or of the work of a pool or queue.
 PAUSES = (Kind.PAUSE, Kind.RESUME)
 LIMITS = (Kind.LIMIT,)
+# Of one schedule that Prefect keeps for the portal: on its deployment.
+SCHEDULES = (Kind.SCHEDULE,)
 # On a deployment, a work pool, a work queue or a global limit: one of these columns.
 ON_CAPACITY = (*PAUSES, *LIMITS)
 CAPACITIES = ("deployment", "pool", "queue", "global_limit")
@@ -59,6 +62,7 @@ LABELS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(CANCELS, CANCEL_LABELS),
     **dict.fromkeys([*RECOVERIES, *RETRIES], RECOVERY_LABELS),
     **{kind: {State.OVERTAKEN: "Changed by someone else first", State.FAILED: "Not done"} for kind in ON_CAPACITY},
+    **{kind: {State.FAILED: "Not done"} for kind in SCHEDULES},
 }
 COLOURS: dict[State, str] = {
     State.WANTED: "amber",
@@ -72,7 +76,7 @@ NAMES: dict[Kind, str] = {
     **dict.fromkeys(CANCELS, "Cancel {}"),
     **{kind: f"{kind.label}: {{}}" for kind in (*RECOVERIES, *RETRIES)},
     **{kind: f"{kind.label} {{}}" for kind in PAUSES},
-    **{kind: f"{kind.label} of {{}}" for kind in LIMITS},
+    **{kind: f"{kind.label} of {{}}" for kind in (*LIMITS, *SCHEDULES)},
 }
 # How Prefect's own pages name what a recovery or a retry did.
 MARKS = {Kind.PUT_BACK: "Put back", Kind.FAIL: "Marked as failed", Kind.RETRY: "Retried"}
@@ -92,6 +96,7 @@ class Before(TypedDict, total=False):
     collision_strategy: str
     priority: int
     is_active: bool
+    is_there: bool
 
 
 def is_on(column: str = "") -> Q:
@@ -111,6 +116,9 @@ class Action(models.Model):
     pool = models.ForeignKey(WorkPool, models.PROTECT, null=True, related_name="actions")
     queue = models.ForeignKey(WorkQueue, models.PROTECT, null=True, related_name="actions")
     global_limit = models.ForeignKey(GlobalLimit, models.PROTECT, null=True, related_name="actions")
+    schedule = models.ForeignKey(
+        "runs.Schedule", models.PROTECT, null=True, related_name="actions", help_text="The schedule that Prefect keeps."
+    )
     # Compared with what Prefect has just before it is sent: a run that has moved, or a limit that someone else has
     # changed, is left alone.
     before = models.JSONField(default=dict, help_text="What the target was when the action was decided.")
@@ -159,7 +167,8 @@ class Action(models.Model):
                 | (
                     Q(kind__in=[*ON_CAPACITY], run__isnull=True)
                     & (is_on("deployment") | is_on("pool") | is_on("queue") | is_on("global_limit"))
-                ),
+                )
+                | (Q(kind__in=[*SCHEDULES], run__isnull=True, schedule__isnull=False) & is_on("deployment")),
                 name="action_has_its_target",
             ),
             # The row lock on the run prevents these; the constraints hold it for code that forgets the lock.
@@ -186,6 +195,12 @@ class Action(models.Model):
                     name=f"unique_open_limit_per_{column}",
                 )
                 for column in CAPACITIES
+            ),
+            # What is to be saved is read when it is sent, so one is enough, and two at once would undo each other.
+            models.UniqueConstraint(
+                fields=["schedule"],
+                condition=Q(kind__in=[*SCHEDULES], state__in=[*OPEN]),
+                name="unique_open_save_per_schedule",
             ),
             models.UniqueConstraint(
                 fields=["run"],

@@ -39,6 +39,13 @@ class Policy(Selector):
         WAIT = "wait", "Hold the run until it may start"
         REFUSE = "refuse", "Refuse the request"
 
+    class Native(models.TextChoices):
+        """Whether schedules can be kept by Prefect, which starts their runs without asking the portal."""
+
+        DEFAULT = "", "Not in protected environments"
+        ALLOW = "allow", "Allowed"
+        REFUSE = "refuse", "Refused"
+
     # Unique: refusals, approvals and audit entries name a policy.
     name = models.CharField(max_length=100, unique=True)
     stages = models.JSONField(
@@ -96,6 +103,14 @@ class Policy(Selector):
         "approve each run of schedules",
         default=False,
         help_text="Each run of a schedule is a request of its own, which needs its own approval.",
+    )
+    native_schedules = models.CharField(
+        "schedules in Prefect",
+        max_length=10,
+        blank=True,
+        choices=Native,
+        default=Native.DEFAULT,
+        help_text="Prefect starts their runs itself, also while the portal is down; nothing is checked at each start.",
     )
     outside_window = models.CharField("outside change windows", max_length=10, choices=Outside, default=Outside.WAIT)
     risk = models.CharField(max_length=10, choices=Risk, default=Risk.LOW, help_text="Shown to approvers.")

@@ -23,6 +23,7 @@ FROZEN = [
     "catch_up",
     "valid_until",
     "replaces",
+    "native",
     "created_at",
 ]
 # The columns that services change afterwards. The portal's database role may update these and no others.
@@ -38,6 +39,8 @@ CHANGED = [
     "missed",
     "missed_at",
     "reminded_at",
+    "drift",
+    "drifted_at",
 ]
 
 
@@ -88,6 +91,10 @@ class Schedule(models.Model):
     catch_up = models.CharField("missed starts", max_length=10, choices=CatchUp, default=CatchUp.NONE)
     valid_until = models.DateTimeField("ends")
     replaces = models.ForeignKey("self", models.PROTECT, null=True, related_name="replacements")
+    native = models.JSONField(
+        default=dict,
+        help_text="If Prefect keeps it: its slug, rule and parameters there. Empty if the portal keeps it.",
+    )
     created_at = models.DateTimeField("requested", db_default=Now())
 
     state = models.CharField(max_length=10, choices=State)
@@ -103,6 +110,8 @@ class Schedule(models.Model):
     )
     missed_at = models.DateTimeField(null=True, help_text="When the last of them was due.")
     reminded_at = models.DateTimeField(null=True, help_text="When its owner was notified that it ends soon.")
+    drift = models.JSONField(default=list, help_text="In what Prefect's schedule differs from what was approved.")
+    drifted_at = models.DateTimeField(null=True, help_text="Since when it is known to differ.")
 
     class Meta:
         ordering = ["name", "pk"]
@@ -112,6 +121,7 @@ class Schedule(models.Model):
             models.Index(fields=["next_due"], condition=models.Q(state="active"), name="schedules_due"),
             models.Index(fields=["change"], condition=models.Q(state="waiting"), name="schedules_waiting"),
             models.Index(fields=["environment", "name", "id"], name="schedules_by_environment"),
+            models.Index(fields=["environment", "id"], condition=~models.Q(native={}), name="native_schedules"),
         ]
         constraints = [
             models.CheckConstraint(
@@ -131,6 +141,11 @@ class Schedule(models.Model):
     @property
     def state_colour(self) -> str:
         return self.COLOURS[self.State(self.state)]
+
+    @property
+    def is_native(self) -> bool:
+        """Whether Prefect keeps it, and starts its runs without asking the portal."""
+        return bool(self.native)
 
     @property
     def approves_each(self) -> bool:

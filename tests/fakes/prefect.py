@@ -32,6 +32,7 @@ from flows.prefect_api.records import (
     NotFound,
     PrefectError,
     Rejected,
+    ScheduleRecord,
     ServerRecord,
     StateRecord,
     TaskRunRecord,
@@ -39,6 +40,7 @@ from flows.prefect_api.records import (
     Unreachable,
     WorkPoolRecord,
 )
+from flows.prefect_api.schedule_text import describe
 from tests.fakes import records
 
 WHERE = "Prefect in memory"
@@ -524,8 +526,42 @@ class FakePrefect(PrefectClient):
         self._call("set_paused", deployment_id=deployment_id, paused=paused)
         self.change_deployment(deployment_id, is_paused=paused)
         if paused:
-            runs = self._runs.values()
-            self._remove_planned(run for run in runs if run.deployment_id == deployment_id and run.auto_scheduled)
+            self._remove_planned_of(deployment_id)
+
+    def save_schedule(self, deployment_id: UUID, schedule: ScheduleRecord, *, is_new: bool) -> None:
+        self._call("save_schedule", deployment_id=deployment_id, slug=schedule.slug, is_new=is_new)
+        others = self._known_deployment(deployment_id).schedules
+        if is_new and schedule.slug in {each.slug for each in others}:
+            raise Uncertain(f"{WHERE} has a schedule {schedule.slug} already.", code="server.error")
+        if not is_new and schedule.id not in {each.id for each in others}:
+            raise NotFound(f"{WHERE} has no schedule {schedule.id}.", code="object.not_found", status=404)
+        if self.ignores_changes:
+            return
+        stored = replace(schedule, description=plain_text.line(describe(schedule.rule)), rule=_stored_rule(schedule))
+        if is_new:
+            stored = replace(stored, id=uuid4())
+        else:
+            others = tuple(each for each in others if each.id != schedule.id)
+            self._remove_planned_of(deployment_id)
+        self._store_schedules(deployment_id, (*others, stored))
+
+    def delete_schedule(self, deployment_id: UUID, schedule_id: UUID) -> None:
+        self._call("delete_schedule", deployment_id=deployment_id, schedule_id=schedule_id)
+        before = self._known_deployment(deployment_id).schedules
+        left = tuple(each for each in before if each.id != schedule_id)
+        if len(left) == len(before):
+            raise NotFound(f"{WHERE} has no schedule {schedule_id}.", code="object.not_found", status=404)
+        self._remove_planned_of(deployment_id)
+        self._store_schedules(deployment_id, left)
+
+    def _store_schedules(self, deployment_id: UUID, schedules: Iterable[ScheduleRecord]) -> None:
+        # As in Prefect, the deployment does not count as changed.
+        found = tuple(sorted(schedules, key=lambda each: each.id))
+        self._deployments[deployment_id] = replace(self._known_deployment(deployment_id), schedules=found)
+
+    def _remove_planned_of(self, deployment_id: UUID) -> None:
+        runs = self._runs.values()
+        self._remove_planned(run for run in runs if run.deployment_id == deployment_id and run.auto_scheduled)
 
     def update_work_pool(self, name: str, changes: Mapping[str, JSON]) -> None:
         self._call("update_work_pool", name=name, changes=dict(changes))
@@ -617,6 +653,11 @@ class FakePrefect(PrefectClient):
         newest_first: bool = False,
     ) -> Iterator[FlowRunRecord]:
         return iter(sorted(runs, key=lambda run: moment(run) or self._last, reverse=newest_first))
+
+
+def _stored_rule(schedule: ScheduleRecord) -> dict[str, JSON]:
+    """Return a rule as Prefect returns it, with what it adds."""
+    return {**({"day_or": True} if "cron" in schedule.rule else {}), **schedule.rule}
 
 
 def _filled_in(value: Any, variables: Mapping[str, JSON]) -> Any:

@@ -71,6 +71,7 @@ class Site:
     backfill: ChangeRequest
     schedule: Schedule
     paused_schedule: Schedule
+    native_schedule: Schedule
     paused: Deployment
     pool: WorkPool
     queue: WorkQueue

@@ -196,6 +196,9 @@ DOORS: dict[str, Door] = {
         )
         for act, subject in (("pause", "schedule"), ("resume", "paused_schedule"), ("end", "schedule"))
     },
+    "put back a schedule, by page": Door(
+        "admin/runs/schedule/<int:pk>/put_back/", press("runs_schedule_put_back", "native_schedule", reason="r")
+    ),
     "define a chain, by page": Door("admin/runs/chain/new/", press("runs_chain_new", **CHAIN)),
     "change a chain, by page": Door(
         "admin/runs/chain/<int:pk>/edit/", press("runs_chain_edit", "chain", **{**CHAIN, "name": "renamed"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -128,6 +129,8 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     environment.save()
     schedule, paused_schedule = (approved_schedule(deployment, breaker, name) for name in ("a", "b"))
     schedules.pause(paused_schedule, by=by(breaker))
+    Policy.objects.create(name=f"native-{slug}", environment=environment, native_schedules="allow")
+    native_schedule = approved_schedule(deployment, breaker, "c", is_native=True)
     change = requests.retry(Run.objects.get(run_request=other), by=by(requester), reason="month end")
     broken = requests.submit(deployment, {}, by=by(requester), reason="month end")
     changes.break_glass(broken.change, by=by(breaker), reason="fire")
@@ -150,6 +153,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         backfill=backfill,
         schedule=schedule,
         paused_schedule=paused_schedule,
+        native_schedule=native_schedule,
         chain=chain_run.chain_run.version.chain,
         chain_run=chain_run,
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
@@ -218,8 +222,8 @@ def stopped_backfill(deployment: Deployment, requester: User, fake: FakePrefect)
     return change
 
 
-def approved_schedule(deployment: Deployment, owner: User, name: str) -> Schedule:
-    schedule = schedule_of(deployment, owner, parameters={}, name=name)
+def approved_schedule(deployment: Deployment, owner: User, name: str, **options: Any) -> Schedule:
+    schedule = schedule_of(deployment, owner, parameters={}, name=name, **options)
     signer = person(f"signer-{schedule.pk}")
     grants.grant(by=Actor.system(), person=signer, verbs=["see", "approve"], environment=deployment.environment)
     changes.approve(schedule.change, by=by(signer))

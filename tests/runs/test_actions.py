@@ -17,7 +17,19 @@ from flows.prefect_api.records import FlowRunRecord
 from runs import actions, dispatch, tasks
 from runs.governance import freezes, pausing
 from runs.models import Action, AuditEntry, QueuedTask, Run
-from runs.models.action import CANCELS, COLOURS, LABELS, NAMES, ON_CAPACITY, ON_RUN, OPEN, RECOVERIES, Kind, State
+from runs.models.action import (
+    CANCELS,
+    COLOURS,
+    LABELS,
+    NAMES,
+    ON_CAPACITY,
+    ON_RUN,
+    OPEN,
+    RECOVERIES,
+    SCHEDULES,
+    Kind,
+    State,
+)
 from runs.models.audit_verbs import VERBS
 from tests.cast import by
 from tests.fakes.prefect import FakePrefect
@@ -31,7 +43,7 @@ def add(kind: Kind, state: State = State.WANTED, **columns: Any) -> Action:
 
 
 def test_every_kind_has_a_target_a_handler_a_name_and_verbs_for_its_results() -> None:
-    assert set(Kind) == {*ON_RUN, *ON_CAPACITY}
+    assert set(Kind) == {*ON_RUN, *ON_CAPACITY, *SCHEDULES}
     assert set(dispatch.HANDLERS) == set(LABELS) == set(NAMES) == set(actions.RESULTS) == set(Kind)
     assert set(COLOURS) == set(State)
     for kind in ON_RUN:

@@ -114,7 +114,7 @@ class PolicyForm(SelectorForm):
         fields = [
             *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "ticket_link"),
             *("needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days"),
-            *("approve_each_run", "outside_window", "risk", *SELECTOR),
+            *("approve_each_run", "native_schedules", "outside_window", "risk", *SELECTOR),
         ]
         labels = {
             "approval_minutes": "Approval timeout (minutes)",
@@ -126,11 +126,13 @@ class PolicyForm(SelectorForm):
             "refuse_moving": "Refuse code that is not pinned",
             "cancel_moved": "Cancel runs whose deployment changed",
             "approve_each_run": "Approve each run of schedules",
+            "native_schedules": "Schedules in Prefect",
             "outside_window": "Outside change windows",
         }
         widgets = {
             **{name: forms.TextInput(INPUT) for name in ("name", "ticket_pattern", "ticket_link")},
             "approval_minutes": forms.NumberInput({**INPUT, "min": 1}),
+            "native_schedules": forms.Select(INPUT),
             "outside_window": forms.Select(INPUT),
             "risk": forms.Select(INPUT),
         }
@@ -139,7 +141,7 @@ class PolicyForm(SelectorForm):
     field_order = [
         *("name", "stages", "approval_minutes", "needs_reason", "needs_ticket", "ticket_pattern", "sample"),
         *("ticket_link", "needs_confirmation", "refuse_moving", "cancel_moved", "token_days", "schedule_days"),
-        *("approve_each_run", "outside_window", "risk", *SELECTOR),
+        *("approve_each_run", "native_schedules", "outside_window", "risk", *SELECTOR),
     ]
 
     def clean(self) -> dict[str, Any]:
@@ -200,6 +202,7 @@ def requirements(policy: Policy) -> list[str]:
         f"tokens of at most {plural(policy.token_days or 0, 'day')}": bool(policy.token_days),
         f"schedules of at most {plural(policy.schedule_days or 0, 'day')}": bool(policy.schedule_days),
         "approval of each run of a schedule": policy.approve_each_run,
+        f"schedules in Prefect {policy.get_native_schedules_display().lower()}": bool(policy.native_schedules),
     }
     return [label for label, applies in labels.items() if applies]
 
@@ -221,5 +224,6 @@ def facts(policy: Policy) -> list[tuple[str, str]]:
         ("Longest token", plural(policy.token_days, "day") if policy.token_days else "1 year"),
         ("Longest schedule", plural(policy.schedule_days, "day") if policy.schedule_days else "1 year"),
         ("Runs of schedules", "approved one by one" if policy.approve_each_run else "approved with the schedule"),
+        ("Schedules in Prefect", policy.get_native_schedules_display().lower()),
         ("Outside change windows", OUTSIDE[policy.outside_window]),
     ]

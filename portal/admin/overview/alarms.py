@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, Subquery
+from django.db.models import Exists, OuterRef, Q, Subquery
 from django.http import HttpRequest
 
 from portal import inbox
@@ -40,10 +40,10 @@ class Override:
 
 
 def paused_schedules(permissions: Permissions) -> list[Schedule]:
-    """Return the schedules that the portal paused because their runs would be refused, the last ones first."""
-    paused = (
-        schedule_listings.visible_to(permissions).filter(state=Schedule.State.PAUSED).exclude(code=Schedule.BY_PERSON)
-    )
+    """Return the schedules that the portal paused, and those that were changed in Prefect, the last ones first."""
+    is_paused = Q(state=Schedule.State.PAUSED) & ~Q(code=Schedule.BY_PERSON)
+    is_changed = Q(state__in=[Schedule.State.ACTIVE, Schedule.State.PAUSED], drifted_at__isnull=False)
+    paused = schedule_listings.visible_to(permissions).filter(is_paused | is_changed)
     return list(paused.order_by("-changed_at", "pk")[:FEW])
 
 

@@ -22,7 +22,7 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.schedules import calendar_page, page
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import times
-from runs.automation import schedule_listings, schedules
+from runs.automation import schedule_copies, schedule_listings, schedules
 from runs.models import Schedule
 
 
@@ -75,6 +75,7 @@ class ScheduleAdmin(RestrictedAdmin):
             "pause": ("<int:pk>/pause/", require_POST(self.pause)),
             "resume": ("<int:pk>/resume/", require_POST(self.resume)),
             "end": ("<int:pk>/end/", require_POST(self.end)),
+            "put_back": ("<int:pk>/put_back/", require_POST(self.put_back)),
         }
         own = [
             path(route, self.admin_site.admin_view(view), name=f"runs_schedule_{name}")
@@ -115,6 +116,9 @@ class ScheduleAdmin(RestrictedAdmin):
 
     def end(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, schedules.end, "Ended. No run starts any more.")
+
+    def put_back(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return self.call(request, pk, schedule_copies.put_back, "It is being saved in Prefect as it was approved.")
 
     def call(self, request: HttpRequest, pk: int, service: Callable[..., None], done: str) -> HttpResponse:
         """Call a service that needs only the schedule, a reason and a ticket."""

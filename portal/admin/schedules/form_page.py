@@ -42,6 +42,8 @@ from runs.requests import is_destructive
 NEEDED = (Verb.TRIGGER, Verb.SCHEDULE)
 # The query parameter with the schedule that is edited or renewed.
 REPLACES = "replaces"
+# The query parameter with where its values come from: what Prefect has of it, if it was changed there.
+SOURCE, PREFECT = "from", "prefect"
 
 
 def can_schedule(permissions: Permissions, deployment: Deployment) -> bool:
@@ -70,6 +72,9 @@ def view(request: HttpRequest, deployment: Deployment, frame: dict[str, Any]) ->
         else {"time_zone": timezone.get_current_timezone_name()}
     )
     values = before if replaces else form.offer.initial
+    if replaces and request.GET.get(SOURCE) == PREFECT and (copy := schedule_listings.options_of_copy(replaces)):
+        values = {**values, **copy.pop("parameters")}
+        initial |= {**copy, "anchor": copy["anchor"] and local_time.spell(copy["anchor"])}
     return page(form, replaces, options_form(form, replaces, initial=initial), parameter_form(form, values))
 
 
@@ -102,7 +107,7 @@ def initial_options(schedule: Schedule, most: timedelta) -> dict[str, Any]:
     """Return the options of a schedule; it ends as long after now as it lasted."""
     lasts = min(schedule.valid_until - schedule.created_at, most)
     return {
-        **{name: getattr(schedule, name) for name in ("name", "rule_type", "rule", "time_zone", "catch_up")},
+        **{name: getattr(schedule, name) for name in schedules.EDITABLE},
         "anchor": schedule.anchor and local_time.spell(schedule.anchor),
         "valid_until": local_time.spell(timezone.now() + lasts),
         "tags": ", ".join(schedule.spec.tags),

@@ -48,6 +48,13 @@ class ScheduleOptionsForm(RunOptionsForm):
         help_text="Because the portal was down when they were due.",
     )
 
+    is_native = forms.BooleanField(
+        label="Kept by Prefect",
+        required=False,
+        widget=forms.CheckboxInput,
+        help_text="Prefect starts its runs itself, also while the portal is down. Nothing is checked at each start.",
+    )
+
     def __init__(
         self,
         rules: Requirements,
@@ -59,6 +66,8 @@ class ScheduleOptionsForm(RunOptionsForm):
         super().__init__(rules, [NOW], data, initial, offers_override=False, profiles=profiles)
         for name in ("start", "scheduled_for", "retries"):
             self.fields.pop(name, None)
+        if not rules.native_schedules or rules.approve_each_run:
+            del self.fields["is_native"]
         self.fields["valid_until"].required = True
         days = schedule_checks.longest(rules).days
         self.fields["valid_until"].help_text = f"At most {plural(days, 'day')} from now. Renew it before."

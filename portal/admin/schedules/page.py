@@ -6,13 +6,16 @@ from typing import Any
 
 from flows import definition
 from portal.admin.requests import parameter_diff
-from portal.admin.schedules.form_page import address_of, can_schedule
+from portal.admin.schedules.form_page import PREFECT, SOURCE, address_of, can_schedule
 from portal.ui import schedule_labels, tables
 from portal.ui.profile_settings import settings_of
+from portal.ui.run_links import runs_url
+from runs import native_schedules
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import schedule_listings
 from runs.models import RunRequest, Schedule, Verb
+from runs.models.action import OPEN
 from runs.requests import visibility
 
 # Runs that the page shows.
@@ -40,6 +43,25 @@ def context(schedule: Schedule, by: Actor, permissions: Permissions) -> dict[str
         "may_end": schedule.state != Schedule.State.ENDED and (is_own or may_manage),
         "may_edit": schedule.is_live and can_schedule(permissions, deployment) and not deployment.deleted_upstream_at,
         "edit_url": address_of(deployment, schedule),
+        **copy_context(schedule, may_manage=may_manage),
+    }
+
+
+def copy_context(schedule: Schedule, *, may_manage: bool) -> dict[str, Any]:
+    """Return what of a schedule that Prefect keeps is different there, and what can be done about it."""
+    if not schedule.is_native or not schedule.activated_at:
+        return {}
+    saving = schedule.actions.order_by("-pk").first()
+    is_pending = saving is not None and saving.state in OPEN
+    drift = [] if is_pending else native_schedules.differences(schedule)
+    return {
+        "saving": saving,
+        "is_pending": is_pending,
+        "drift": drift,
+        "may_put_back": bool(drift) and may_manage,
+        "can_accept": bool(drift) and schedule.is_live and bool(schedule_listings.options_of_copy(schedule)),
+        "accept_url": f"{address_of(schedule.deployment, schedule)}&{SOURCE}={PREFECT}",
+        "runs_url": runs_url(deployment=schedule.deployment.full_name, environment=schedule.environment.slug),
     }
 
 

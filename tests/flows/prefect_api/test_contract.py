@@ -26,10 +26,12 @@ from flows.prefect_api.records import (
     NotFound,
     PrefectError,
     Rejected,
+    ScheduleRecord,
     StateRecord,
     Uncertain,
     Unreachable,
 )
+from runs import native_schedules
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
 
@@ -228,6 +230,11 @@ class RealBench:
             },
         )
         return UUID(made["id"])
+
+    def redeploy(self, deployment_id: UUID, rule: dict[str, JSON]) -> int:
+        """Deploy again from code that has one schedule without a slug; return the status of the answer."""
+        body = {"schedules": [{"schedule": rule, "active": True}]}
+        return self._http.patch(f"/deployments/{deployment_id}", json=body).status_code
 
     def undeploy(self, deployment_id: UUID) -> None:
         self._http.delete(f"/deployments/{deployment_id}").raise_for_status()
@@ -809,6 +816,64 @@ def test_deleting_a_deployment_deletes_its_waiting_runs_and_keeps_the_others(
 
     left = client.flow_runs([waiting.id, running.id])
     assert [(run.id, run.deployment_id) for run in left] == [(running.id, deployment_id)]
+
+
+# Schedules
+
+
+RULES: dict[str, dict[str, JSON]] = {
+    "cron": {"cron": "0 6 * * 1-5", "timezone": "Europe/Vienna"},
+    "interval": {"interval": 900.0, "anchor_date": "2026-01-01T00:00:00+01:00", "timezone": "Europe/Vienna"},
+    "rrule": {"rrule": "DTSTART:20260105T013000\nFREQ=WEEKLY;BYDAY=MO", "timezone": "UTC"},
+}
+
+
+def new_schedule(rule: dict[str, JSON], slug: str = "portal-1") -> ScheduleRecord:
+    return ScheduleRecord(uuid4(), "", True, slug, rule, {"rows": 2, "mode": "slow"})
+
+
+@pytest.mark.parametrize("kind", RULES)
+def test_a_schedule_is_saved_changed_and_deleted_beside_another(
+    client: PrefectClient, deployment_id: UUID, kind: str
+) -> None:
+    [other] = client.deployment(deployment_id).schedules
+    client.save_schedule(deployment_id, new_schedule(RULES[kind]), is_new=True)
+    [made] = [each for each in client.deployment(deployment_id).schedules if each.slug == "portal-1"]
+    assert native_schedules.spelled(made.rule) == native_schedules.spelled(RULES[kind])
+    assert (made.is_active, made.parameters) == (True, {"rows": 2, "mode": "slow"})
+    # A slug is unique: a create that is sent again makes no second one.
+    with pytest.raises(PrefectError):
+        client.save_schedule(deployment_id, new_schedule(RULES[kind]), is_new=True)
+    client.save_schedule(deployment_id, replace(made, is_active=False), is_new=False)
+    found = {each.id: each for each in client.deployment(deployment_id).schedules}
+    assert found == {other.id: other, made.id: replace(made, is_active=False)}
+    client.delete_schedule(deployment_id, made.id)
+    assert client.deployment(deployment_id).schedules == (other,)
+    with pytest.raises(NotFound):
+        client.delete_schedule(deployment_id, made.id)
+    with pytest.raises(NotFound):
+        client.save_schedule(deployment_id, made, is_new=False)
+
+
+def test_code_without_a_slug_replaces_all_schedules_or_is_refused(real_bench: RealBench) -> None:
+    """Why the portal keeps no schedule beside one without a slug, and what a page says about code that has none."""
+    client, deployment_id = real_bench.client, real_bench.deploy()
+    client.save_schedule(deployment_id, new_schedule(RULES["cron"]), is_new=True)
+    assert real_bench.redeploy(deployment_id, RULES["cron"]) == 204
+    [left] = client.deployment(deployment_id).schedules
+    assert left.slug == ""
+    client.delete_schedule(deployment_id, left.id)
+    client.save_schedule(deployment_id, new_schedule(RULES["cron"]), is_new=True)
+    assert real_bench.redeploy(deployment_id, RULES["cron"]) == 422
+    assert [each.slug for each in client.deployment(deployment_id).schedules] == ["portal-1"]
+
+
+def test_a_planned_run_names_its_schedule_in_its_key(real_bench: RealBench) -> None:
+    client, deployment_id = real_bench.client, real_bench.deploy()
+    real_bench.plan(deployment_id)
+    [schedule] = client.deployment(deployment_id).schedules
+    [run] = [each for each in client.active_flow_runs() if each.deployment_id == deployment_id]
+    assert (run.idempotency_key or "").startswith(f"scheduled {deployment_id} {schedule.id} ")
 
 
 # Cancelling

@@ -199,6 +199,12 @@ ROUTES = [
     ),
     Route(
         "post",
+        "/schedules/{number}/put-back",
+        "put back a schedule, by page",
+        lambda caller, there: caller.post(f"/schedules/{there.native_schedule.pk}/put-back", {"reason": "r"}),
+    ),
+    Route(
+        "post",
         "/schedules/{number}/replace",
         "request a schedule, by page",
         lambda caller, there: caller.post(

@@ -74,3 +74,10 @@ def test_a_program_does_the_same(portal: Portals, owner: User, deployment: Deplo
         assert [row.id for row in client.schedules("dev", state=["active"])] == [later.id]
         assert client.end_schedule(later.id).state == "ended"
         assert len(client.next_times("interval", "1d").times) == 10
+
+
+def test_one_that_prefect_keeps_is_requested_and_put_back(command: Commands, owner: User) -> None:
+    number = add(command, owner, "--cron", "0 6 * * *", "--native")
+    assert json.loads(command(owner, "schedule", number, "--json").out)["native"] is True
+    # Nothing was saved in Prefect yet, so it is missing there.
+    assert command(owner, "put-back-schedule", number).code == 0

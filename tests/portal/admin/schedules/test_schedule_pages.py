@@ -20,7 +20,7 @@ from runs import changes, requests
 from runs.actors import Actor
 from runs.automation import schedule_clock
 from runs.governance import grants
-from runs.models import ChangeRequest, Schedule
+from runs.models import Action, ChangeRequest, Policy, Schedule
 from tests.cast import by, person
 from tests.made_schedules import let_schedule, schedule_of
 from tests.portal.page_elements import attributes, has_button, message_codes
@@ -290,3 +290,43 @@ def test_the_list_makes_as_many_queries_for_many(client: Client, active: Schedul
         client.get(calendar)
     assert len(found) <= 20
     assert count(client, page_of(active)) <= 20
+
+
+@pytest.fixture
+def native(prod_deployment: Deployment, owner: User, approver: User) -> Schedule:
+    """One that Prefect is to keep, and of which it has another rule and another month."""
+    Policy.objects.create(name="native", environment=prod_deployment.environment, native_schedules="allow")
+    schedule = schedule_of(prod_deployment, owner, is_native=True)
+    changes.approve(schedule.change, by=by(approver))
+    schedule_clock.tick()
+    Action.objects.update(state="done")
+    copy = {"slug": schedule.native["slug"], "is_active": True, "description": "cron"}
+    there = {"rule": {"cron": "5 5 * * *", "timezone": "UTC"}, "parameters": {"month": "2020-01", "rows": 100}}
+    Deployment.objects.filter(pk=prod_deployment.pk).update(schedules=[{**copy, **there}])
+    schedule.refresh_from_db()
+    return schedule
+
+
+def test_what_prefect_has_otherwise_is_shown_and_offered(
+    native: Schedule, client: Client, viewer: User, login: Login
+) -> None:
+    page = client.get(page_of(native)).content.decode()
+    assert attributes(page, "data-what") == ["rule", "parameters"]
+    assert "2020-01" in page
+    assert has_button(page, "put_back")
+    offered = client.get(f"{form_of(native.deployment, native)}&from=prefect").content.decode()
+    assert 'value="5 5 * * *"' in offered
+    assert 'value="2020-01"' in offered
+    answer = client.post(reverse("admin:runs_schedule_put_back", args=[native.pk]), {"reason": "r"})
+    assert answer.status_code == 302
+    assert Action.objects.filter(schedule=native, state="wanted").count() == 1
+    seen = login(viewer).get(page_of(native)).content.decode()
+    assert "2020-01" not in seen
+    assert not has_button(seen, "put_back")
+
+
+def test_the_form_offers_it_only_where_the_rules_allow_it(client: Client, prod_deployment: Deployment) -> None:
+    address = form_of(prod_deployment)
+    assert 'name="is_native"' not in client.get(address).content.decode()
+    Policy.objects.create(name="native", environment=prod_deployment.environment, native_schedules="allow")
+    assert 'name="is_native"' in client.get(address).content.decode()
