@@ -158,6 +158,7 @@ RUNS = Listing(
         "request": Filter("run_request", int, "Number of the run request it was started for."),
         "work_pool": Filter("work_pool_name", str, "Name of the work pool."),
         "work_queue": Filter("work_queue_name", str, "Name of the work queue."),
+        "schedule": Filter("schedule", int, "Number of the schedule by which Prefect started it for the portal."),
         "requested": Filter("created_by_portal", bool, "Whether it was requested here, not started in Prefect."),
         "stalled": Filter(list_filters.is_stalled, bool, "Whether it is stalled."),
         "failure": Filter("failure__group", int, "Number of the failure group it is in."),

@@ -648,8 +648,8 @@ SENTENCES: dict[str, list[str]] = {
         "beside it. Give the schedules in the code slugs, or let the portal keep this one.",
     ],
     "schedule.native_options": [
-        "A schedule in Prefect has no tags, run name or resource profile, and starts nothing that was missed. Leave "
-        "them out.",
+        "A schedule in Prefect has no tags, run name or resource profile, and starts nothing that was missed. "
+        "Leave them out.",
     ],
     "schedule.native_refused": [
         "Schedules in Prefect are not allowed for {}: nothing is checked at their starts. Let the portal keep the "

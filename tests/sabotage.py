@@ -1324,6 +1324,16 @@ SABOTAGES = (
         "        if False:\n",
     ),
     Sabotage(
+        "a run with other parameters passes as one of an approved schedule",
+        (
+            "tests/runs/automation/test_native_schedules.py"
+            "::test_a_run_with_other_parameters_than_were_approved_is_recorded",
+        ),
+        "runs/mirror/schedule_runs.py",
+        "        if key in by_slug and has_parameters(by_id[pk], by_slug[key], deployments)\n",
+        "        if key in by_slug\n",
+    ),
+    Sabotage(
         "a schedule becomes active in Prefect during a freeze",
         ("tests/runs/automation/test_native_schedules.py::test_during_a_freeze_none_becomes_active",),
         "runs/dispatch/save_schedule.py",

@@ -72,8 +72,8 @@ def require_possible(
     if catch_up != Schedule.CatchUp.NONE or any(others):
         raise Refused(
             "schedule.native_options",
-            "A schedule in Prefect has no tags, run name or resource profile, and starts nothing that was missed. Leave "
-            "them out.",
+            "A schedule in Prefect has no tags, run name or resource profile, and starts nothing that was missed. "
+            "Leave them out.",
         )
     given, usual = (
         schemas.split(deployment.parameter_schema, dict(values))[1]

@@ -2539,6 +2539,26 @@ class Migration(migrations.Migration):
             ),
         ),
         migrations.AddField(
+            model_name="run",
+            name="schedule",
+            field=models.ForeignKey(
+                db_index=False,
+                help_text="The approved schedule by which Prefect started it, if Prefect keeps that for the portal.",
+                null=True,
+                on_delete=models.PROTECT,
+                related_name="runs",
+                to="runs.schedule",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="run",
+            index=models.Index(
+                condition=models.Q(("schedule__isnull", False)),
+                fields=["schedule", "-sort_at", "-id"],
+                name="runs_by_schedule",
+            ),
+        ),
+        migrations.AddField(
             model_name="changerequest",
             name="occurrence_of",
             field=models.ForeignKey(

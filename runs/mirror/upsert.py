@@ -18,7 +18,7 @@ from flows.models import Deployment, Environment
 from flows.prefect_api.records import FlowRunRecord
 from runs import changes, requests
 from runs.change_feed import publish
-from runs.mirror import external_runs, run_counts, run_events, run_rows
+from runs.mirror import external_runs, run_counts, run_events, run_rows, schedule_runs
 from runs.mirror.environment_lock import mirror_lock
 from runs.mirror.external_runs import SKEW
 from runs.mirror.run_retention import horizon_of, is_forgotten
@@ -64,6 +64,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     parents = known_parents(environment, records, family)
     # 2. Write what is not older than the known state.
     ours = external_runs.requests_of(environment, records)
+    scheduled = schedule_runs.schedules_of(records, deployments)
     now = timezone.now()
     fresh = [record for record in records if not is_stale(record, known.get(record.id))]
     rows = [
@@ -76,6 +77,7 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
             ours.get(record.id),
             parents.get(record.id),
             family.flow_names.get(record.flow_id, ""),
+            scheduled.get(record.id),
         )
         for record in fresh
     ]
@@ -101,7 +103,9 @@ def upsert(environment: Environment, records: Sequence[FlowRunRecord], family: F
     started = [ours[r.id] for r in fresh if r.id in ours and has_started(r, known.get(r.id))]
     changes.settle(runs, started)
     run_events.record_changes(environment, runs, known, ours)
-    external_runs.record_external_runs(environment, fresh, known=known, ours=ours, runs=runs)
+    # What Prefect starts by an approved schedule was not started past the portal.
+    approved = {*ours, *(run.prefect_id for run in runs if run.schedule_id)}
+    external_runs.record_external_runs(environment, fresh, known=known, ours=approved, runs=runs)
     publish("run", [run.pk for run in runs])
     return runs
 
@@ -167,6 +171,7 @@ def row(
     run_request: RunRequest | None,
     parent: Run | None,
     flow_name: str,
+    schedule_id: int | None = None,
 ) -> Run:
     """Return the unsaved row for a reading, with secret parameters masked."""
     state = record.state
@@ -201,6 +206,8 @@ def row(
         work_queue_name=record.work_queue_name,
         infrastructure_pid=record.infrastructure_pid,
         is_auto_scheduled=record.auto_scheduled,
+        # Known once, it stays: Prefect's schedule can be gone before its last run is read again.
+        schedule_id=schedule_id or (known.schedule_id if known else None),
         created_upstream_at=record.created_at,
         synced_at=now,
         deleted_upstream_at=None,  # a run that was marked as deleted by mistake comes back

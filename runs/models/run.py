@@ -94,6 +94,14 @@ class Run(models.Model):
     created_by_portal = models.BooleanField(
         "requested in the portal", default=False, help_text="False: started outside the portal."
     )
+    schedule = models.ForeignKey(
+        "runs.Schedule",
+        models.PROTECT,
+        null=True,
+        related_name="runs",
+        db_index=False,
+        help_text="The approved schedule by which Prefect started it, if Prefect keeps that for the portal.",
+    )
     created_upstream_at = models.DateTimeField(null=True)
     # What lists are sorted and filtered by. It does not change while a run goes on, so that no row moves between pages.
     sort_at = StoredColumn(
@@ -133,6 +141,12 @@ class Run(models.Model):
             models.Index(fields=["flow_name", "-sort_at", "-id"], name="runs_by_flow_name"),
             models.Index(fields=["-run_seconds", "-id"], name="runs_by_duration"),
             models.Index(fields=["name"], name="runs_by_name"),
+            # Partial: most runs are of none.
+            models.Index(
+                fields=["schedule", "-sort_at", "-id"],
+                condition=models.Q(schedule__isnull=False),
+                name="runs_by_schedule",
+            ),
             # Partial: the few that are asked for most. Of the other states a list finds enough rows soon.
             models.Index(
                 fields=["-sort_at", "-id"], condition=models.Q(state_type__in=sorted(ACTIVE)), name="active_runs"

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
+
 from flows import definition
 from portal.admin.requests import parameter_diff
 from portal.admin.schedules.form_page import PREFECT, SOURCE, address_of, can_schedule
 from portal.ui import schedule_labels, tables
 from portal.ui.profile_settings import settings_of
-from portal.ui.run_links import runs_url
+from portal.ui.run_links import MOST_COUNTED, runs_url
 from runs import native_schedules
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import schedule_listings
-from runs.models import RunRequest, Schedule, Verb
+from runs.models import Run, RunRequest, Schedule, Verb
 from runs.models.action import OPEN
 from runs.requests import visibility
 
@@ -35,7 +37,9 @@ def context(schedule: Schedule, by: Actor, permissions: Permissions) -> dict[str
         "deployment": deployment,
         "rule": schedule_labels.rule_of(schedule),
         "starts": schedule_labels.starts(schedule_listings.next_starts(schedule), schedule.time_zone),
-        "runs": tables.RequestTable(requested[:LAST_RUNS]),
+        "runs": tables.RunTable(native_runs(schedule))
+        if schedule.is_native
+        else tables.RequestTable(requested[:LAST_RUNS]),
         "replacement": schedule.replacements.filter(state=Schedule.State.WAITING).order_by("pk").first(),
         **values(schedule, permissions),
         "may_pause": is_active and (is_own or may_manage or permissions.decide(Verb.PAUSE, deployment).allowed),
@@ -45,6 +49,11 @@ def context(schedule: Schedule, by: Actor, permissions: Permissions) -> dict[str
         "edit_url": address_of(deployment, schedule),
         **copy_context(schedule, may_manage=may_manage),
     }
+
+
+def native_runs(schedule: Schedule) -> QuerySet[Run]:
+    """Return the last runs that Prefect started by a schedule."""
+    return schedule.runs.order_by("-sort_at", "-pk")[:LAST_RUNS]
 
 
 def copy_context(schedule: Schedule, *, may_manage: bool) -> dict[str, Any]:
@@ -61,6 +70,7 @@ def copy_context(schedule: Schedule, *, may_manage: bool) -> dict[str, Any]:
         "may_put_back": bool(drift) and may_manage,
         "can_accept": bool(drift) and schedule.is_live and bool(schedule_listings.options_of_copy(schedule)),
         "accept_url": f"{address_of(schedule.deployment, schedule)}&{SOURCE}={PREFECT}",
+        "run_count": schedule.runs.filter(started_at__isnull=False).order_by()[:MOST_COUNTED].count(),
         "runs_url": runs_url(deployment=schedule.deployment.full_name, environment=schedule.environment.slug),
     }
 

@@ -14,11 +14,11 @@ from django.utils import timezone
 from flows.catalog import sync
 from flows.models import Deployment, Environment
 from flows.prefect_api.records import ScheduleRecord
-from runs import changes, dispatch, native_schedules
+from runs import changes, dispatch, mirror, native_schedules
 from runs.audit import reconcile
 from runs.automation import schedule_clock, schedule_copies, schedule_listings, schedule_states, schedules
 from runs.governance import bypasses, freezes
-from runs.models import Action, AuditEntry, Bypass, ChangeRequest, Policy, Schedule
+from runs.models import Action, AuditEntry, Bypass, ChangeRequest, Policy, Run, Schedule
 from runs.models.action import Kind
 from runs.models.action import State as ActionState
 from tests.cast import by
@@ -315,3 +315,33 @@ def test_whatever_rule_prefect_has_it_differs_and_breaks_nothing(
     assert [each["what"] for each in again(native).drift] == ["rule"]
     assert bypasses.report(prod) == 1
     schedule_listings.options_of_copy(again(native))
+
+
+def planned_run(fake: FakePrefect, deployment: Deployment, **parameters: Any) -> Run:
+    """A run that Prefect has planned by its copy of the schedule and started, as the mirror reads it."""
+    [copy] = copies(fake)
+    key = f"scheduled {deployment.prefect_id} {copy.id} 2026-11-29 06:00:00+00:00"
+    values = {**copy.parameters, **parameters}
+    made = fake.add_run(
+        deployment.prefect_id, state_type="RUNNING", auto_scheduled=True, idempotency_key=key, parameters=values
+    )
+    mirror.refresh(deployment.environment, [made.id])
+    return Run.objects.get(prefect_id=made.id)
+
+
+def test_a_run_that_prefect_starts_by_it_is_linked_and_not_recorded_as_started_outside(
+    native: Schedule, prod: Environment, prod_deployment: Deployment, prod_fake: FakePrefect
+) -> None:
+    mirror.sync(prod)
+    sync.sync(prod)
+    assert planned_run(prod_fake, prod_deployment).schedule_id == native.pk
+    assert not AuditEntry.objects.filter(verb="run.appeared").exists()
+
+
+def test_a_run_with_other_parameters_than_were_approved_is_recorded(
+    native: Schedule, prod: Environment, prod_deployment: Deployment, prod_fake: FakePrefect
+) -> None:
+    mirror.sync(prod)
+    sync.sync(prod)
+    assert planned_run(prod_fake, prod_deployment, month="2020-01").schedule_id is None
+    assert AuditEntry.objects.filter(verb="run.appeared").count() == 1
