@@ -187,8 +187,9 @@ def world(environment: Environment, fake: FakePrefect, reader: User, *, flow: st
     )
     Delivery.objects.create(notification=notice, state="failed", message=bad("notsent"))
     room = channels.create(by=by(reader), name=bad("channel")[:100], kind="slack", address="https://example.com/x")
-    answered = {"state": "failed", "status": 500, "answer": bad("channelanswer"), "message": bad("channelmessage")}
-    Delivery.objects.create(notification=notice, channel=room.channel, **answered)
+    for part in ({"answer": bad("channelanswer")}, {"message": bad("channelmessage")}):
+        sent = Notification.objects.create(topic="freeze", subject=bad("notice"), text=bad("noticetext"))
+        Delivery.objects.create(notification=sent, channel=room.channel, state="failed", status=500, **part)
     Channel.objects.update(is_enabled=False, disabled_why=bad("channelwhy"))
     session_of(reader)
     Health.objects.filter(pk=health.health_of(environment.server).pk).update(
