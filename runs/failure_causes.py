@@ -60,6 +60,7 @@ FAILURES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
     )
 )
+DOUBLED = re.compile(r"^(\w+): (?=\1\b)")
 EXIT = re.compile(r"exited with (?:a )?(?:non-zero )?status code:? (-?\d+)")
 # Prefect forces CANCELLED when the cancellation is not confirmed for this long; the process may go on.
 FORCED_AFTER = timedelta(minutes=5)
@@ -81,8 +82,13 @@ def explain_failure(run: Run) -> str:
     for pattern, sentence in FAILURES:
         if found := pattern.search(message):
             # Not str.format: the message may have braces.
-            return shorten(sentence.replace("{0}", found.group(1) if found.groups() else ""))
+            return shorten(sentence.replace("{0}", once(found.group(1)) if found.groups() else ""))
     return shorten(message)
+
+
+def once(message: str) -> str:
+    """Return a message without the name of its class where it begins with the same word: “Stopped: Stopped at 50 %”."""
+    return DOUBLED.sub("", message)
 
 
 def explain_cancellation(run: Run) -> str:

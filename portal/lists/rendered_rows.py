@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import ModelAdmin
 from django.db.models import Model
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.safestring import SafeString
 from unfold.templatetags.unfold_list import results
+
+from flows.models import Environment
+from portal.ui import times
 
 
 class RowsOnly:
@@ -39,3 +44,9 @@ def rendered(model_admin: ModelAdmin[Any], rows: Iterable[Model]) -> dict[int, s
         result.instance.pk: render_to_string("portal/lists/_result.html", {"result": result})
         for result in results(RowsOnly(model_admin, rows))
     }
+
+
+def narrow_line(environment: Environment, what: str, at: datetime | None) -> SafeString:
+    """Return what the first cell of a row repeats of the others, which are hidden on a narrow screen."""
+    context = {"environment": environment, "what": what, "age": times.relative_time(at)}
+    return render_to_string("portal/lists/_narrow.html", context)

@@ -25,8 +25,10 @@ def span(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format a finished duration in seconds, with tenths below ten seconds."""
-    return f"{max(seconds, 0):.1f} s" if seconds < 10 else span(seconds)
+    """Format a finished duration: milliseconds below a second, tenths below ten seconds."""
+    if seconds < 0.9995:
+        return f"{max(seconds, 0) * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
 
 
 def age(at: datetime, now: datetime) -> str:

@@ -43,7 +43,10 @@ class StagesWidget(forms.Widget):
         blank = [{"needed": "", "group": ""}] * (policies.MOST_STAGES - len(given))
         context: dict[str, Any] = super().get_context(name, None, attrs)
         groups = list(Group.objects.order_by("name").values_list("name", flat=True))
-        return context | {"stages": list(enumerate([*given, *blank], start=1)), "groups": groups}
+        rows = list(enumerate([*given, *blank], start=1))
+        # One blank row; the others are unfolded.
+        shown = len(given) + 1
+        return context | {"stages": rows[:shown], "more_stages": rows[shown:], "groups": groups}
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[dict[str, str]]:
         rows = range(1, policies.MOST_STAGES + 1)

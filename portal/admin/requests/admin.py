@@ -34,6 +34,7 @@ from portal.admin.runs.filters import (
 )
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
+from portal.lists.rendered_rows import narrow_line
 from portal.ui import freshness, times
 from portal.ui.text import number
 from runs import changes, list_filters
@@ -113,13 +114,9 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="request")
     def title(self, run_request: RunRequest) -> SafeString:
-        # The other columns are hidden on narrow screens, so the first repeats what identifies the request.
+        name = deployment_name(run_request.spec.deployment_name)
         return format_html(
-            'Request {}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
-            run_request.pk,
-            deployment_name(run_request.spec.deployment_name),
-            run_request.environment,
-            times.relative_time(run_request.requested_at),
+            "Request {}{}", run_request.pk, narrow_line(run_request.environment, name, run_request.requested_at)
         )
 
     @admin.display(description="state")

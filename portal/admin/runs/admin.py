@@ -47,6 +47,7 @@ from portal.admin.runs.filters import (
 )
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.lists.change_list import KeysetList
+from portal.lists.rendered_rows import narrow_line
 from portal.ui import freshness, times
 from runs import list_filters, queue, requests
 from runs.audit.lines import Columns
@@ -119,13 +120,8 @@ class RunAdmin(RestrictedAdmin):
 
     @admin.display(description="run")
     def title(self, run: Run) -> SafeString:
-        # The other columns are hidden on narrow screens, so the first repeats what identifies the run.
         return format_html(
-            '{}<span class="portal-narrow portal-faint portal-small">{} · {} · {}</span>',
-            run,
-            deployment_name(run.what),
-            run.environment,
-            times.relative_time(run.created_upstream_at),
+            "{}{}", run, narrow_line(run.environment, deployment_name(run.what), run.created_upstream_at)
         )
 
     @admin.display(description="state")
