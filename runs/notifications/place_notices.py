@@ -6,6 +6,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
+from flows.wording import deployment_name
 from runs.access.decisions import Target
 from runs.models import Artifact, Outage, RunEvent, Verb
 from runs.models.notification import Topic
@@ -47,8 +48,9 @@ def notify_of_drift(event: RunEvent) -> None:
     target = Target(place, run.flow_name, run.deployment_name, tuple(run.tags))
     audience = Audience([Topic.DRIFT], [target])
     what = "High drift" if level == HIGH else "Drift is no longer high"
-    text = f"{run.what} in {place} reported the level {level}; before it was {before}. Run: {run}."
+    text = f"{deployment_name(run.what)} in {place} reported the level {level}; before it was {before}. Run: {run}."
+    subject = f"{what}: {deployment_name(run.what)} in {place}"
     for listener in audience.of([Topic.DRIFT], [target]):
         governing = target if listener.channel else Target.of_run(run)
         if listener.sees(governing) and (listener.channel or listener.can(Verb.SEE_LOGS, governing)):
-            create(listener.person, Topic.DRIFT, place, f"{what}: {run.what} in {place}", text, run, listener.channels)
+            create(listener.person, Topic.DRIFT, place, subject, text, run, listener.channels)

@@ -9,6 +9,7 @@ from datetime import timedelta
 from django.db import connection
 from django.db.models import Q
 
+from flows.wording import deployment_name
 from runs.access.decisions import Target
 from runs.models import Channel, Run, RunEvent, RunRequest
 from runs.models.notification import Topic
@@ -153,8 +154,8 @@ def listeners_of(end: End, audience: Audience, recovered: Collection[int]) -> It
 def draft(listener: Listener, topic: Topic, end: End) -> Draft:
     run, place = end.run, end.run.environment
     again = " again" if topic == Topic.RECOVERED else ""
-    text = f"Run {run} of {run.what} in {place} {DID[end.state]}."
+    text = f"Run {run} of {deployment_name(run.what)} in {place} {DID[end.state]}."
     text += " The run before it had failed." if again else ""
     text += f" It is the run of request {end.request_id}." if end.request_id else ""
-    subject = f"{run.what} {DID[end.state]}{again} in {place}"
+    subject = f"{deployment_name(run.what)} {DID[end.state]}{again} in {place}"
     return Draft(listener.person, topic, place, subject, text, run, listener.channels)
