@@ -58,6 +58,12 @@ def waiting_changes(request: HttpRequest) -> list[ChangeRequest]:
     return found
 
 
+def forget(request: HttpRequest) -> None:
+    """Forget what was loaded for the request, after something was decided in it."""
+    for name in ("_waiting", "_waiting_rules"):
+        vars(request).pop(name, None)
+
+
 def waiting_rules(request: HttpRequest) -> list[ChangeRequest]:
     """Return the changes of rules that need the reader's approval."""
     by = actor_of(request)

@@ -182,11 +182,11 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.action(description="Approve selected requests", permissions=["approve"])
     def approve_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
-        return bulk.view(request, queryset, bulk.APPROVE, self.frame(request))
+        return bulk.view(request, queryset, bulk.APPROVE, partial(self.frame, request))
 
     @admin.action(description="Reject selected requests", permissions=["approve"])
     def reject_selected(self, request: HttpRequest, queryset: QuerySet[RunRequest]) -> HttpResponse | None:
-        return bulk.view(request, queryset, bulk.REJECT, self.frame(request))
+        return bulk.view(request, queryset, bulk.REJECT, partial(self.frame, request))
 
     def frame(self, request: HttpRequest) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts}

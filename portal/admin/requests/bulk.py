@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from flows import encryption
+from portal import inbox
 from portal.admin.actions import reason_of
 from portal.admin.problem import Problem
 from portal.admin.requests import allowed_actions, definition_diff, parameter_diff
@@ -90,9 +91,12 @@ class Outcome:
 
 
 def view(
-    request: HttpRequest, queryset: QuerySet[RunRequest], decision: BulkDecision, frame: dict[str, Any]
+    request: HttpRequest, queryset: QuerySet[RunRequest], decision: BulkDecision, frame: Callable[[], dict[str, Any]]
 ) -> HttpResponse | None:
-    """Show the list; when its form comes back with a reason, decide each request and show the results."""
+    """Show the list; when its form comes back with a reason, decide each request and show the results.
+
+    `frame` is called when the page is made: the menu counts the requests that are left.
+    """
     # 1. Limit the number; one more than allowed tells that there are too many without counting them.
     found = list(queryset.prefetch_related("change__approvals").order_by("pk")[: MOST_AT_ONCE + 1])
     if len(found) > MOST_AT_ONCE:
@@ -112,7 +116,7 @@ def view(
     permissions = permissions_of(request)
     rows = [row(run_request, permissions, decision) for run_request in found]
     context = {
-        **frame,
+        **frame(),
         "title": f"{decision.word} selected requests",
         "decision": decision,
         "rows": rows,
@@ -156,13 +160,18 @@ def explain_missing(run_request: RunRequest, action: allowed_actions.Action) -> 
 
 
 def results(
-    request: HttpRequest, found: list[RunRequest], decision: BulkDecision, reason: str, frame: dict[str, Any]
+    request: HttpRequest,
+    found: list[RunRequest],
+    decision: BulkDecision,
+    reason: str,
+    frame: Callable[[], dict[str, Any]],
 ) -> HttpResponse:
     """Decide each request in a transaction of its own, so that a refused one does not stop the others."""
     outcomes = [outcome(request, run_request, decision, reason) for run_request in found]
+    inbox.forget(request)
     done = sum(each.is_done for each in outcomes)
     context = {
-        **frame,
+        **frame(),
         "title": f"{done} of {len(outcomes)} {decision.done}",
         "outcomes": outcomes,
     }

@@ -133,7 +133,10 @@ def test_several_are_approved_at_once(approver: User, waiting: list[RunRequest],
     assert "month: 2026-01" in page, "what is approved must be displayed"
     seen = displayed(waiting)
     assert all(f'name="{name}" value="{digest}"' in page for name, digest in seen.items())
-    assert results(post(client, "approve_selected", waiting, reason="Month end", **seen)) == ["done", "done"]
+    answer = post(client, "approve_selected", waiting, reason="Month end", **seen)
+    assert results(answer) == ["done", "done"]
+    items = [item for group in answer.context["sidebar_navigation"] for item in group["items"]]
+    assert [item["badge"] for item in items if item["title"] == "Run requests"] == [0], "the menu counts those left"
     assert {each.state for each in waiting} == {State.APPROVED}
     assert set(Approval.objects.values_list("reason", flat=True)) == {"Month end"}
 
