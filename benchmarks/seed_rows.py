@@ -117,7 +117,7 @@ def add_environments(now: datetime) -> list[tuple[int, int, str]]:
             server=server,
             state=Health.State.UP,
             version="3.9.1",
-            synced_for=environment,
+            synced_for=[environment.pk],
             checked_at=later,
             changed_at=now,
             synced_at=later,

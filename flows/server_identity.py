@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from hashlib import sha256
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -19,14 +19,14 @@ def with_address(environment: Environment) -> list[Environment]:
     return [other for other in others if normalize(other.server.api_url) == address]
 
 
-def with_deployments(environment: Environment, prefect_ids: Iterable[UUID]) -> list[Environment]:
-    """Return the other active environments that have one of these deployments.
+def with_deployments(environments: Collection[Environment], prefect_ids: Iterable[UUID]) -> list[Environment]:
+    """Return the active environments other than these that have one of these deployments.
 
     Ids are random, so they prove what an address cannot: one server has many names.
     """
     found = Deployment.objects.filter(
         prefect_id__in=list(prefect_ids), deleted_upstream_at=None, environment__is_active=True
-    ).exclude(environment_id=environment.pk)
+    ).exclude(environment__in=[each.pk for each in environments])
     return list(Environment.objects.filter(pk__in=found.values("environment")))
 
 

@@ -8,6 +8,7 @@ from flows.catalog.sync import Sync
 from flows.models import Environment, Health
 from flows.prefect_api.records import PrefectError
 from runs import definitions, mirror
+from runs.governance import deployment_moves
 
 
 def check(place: Environment) -> Health:
@@ -20,6 +21,6 @@ def sync(place: Environment) -> Sync:
     found = check(place)
     if found.state != Health.State.UP:
         raise PrefectError(found.message)
-    result = catalog_sync.sync(place, on_change=definitions.record_changes)
+    result = catalog_sync.sync(place, on_change=definitions.record_changes, on_move=deployment_moves.record_moves)
     mirror.sync(place)
     return result

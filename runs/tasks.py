@@ -31,7 +31,7 @@ from runs.audit import export_files, partitions
 from runs.automation import chain_steps, rule_firing, schedule_clock, schedule_copies
 from runs.drift import pairs
 from runs.errors import Refused
-from runs.governance import accounts, bypasses, configuration, freezes, outside_changes
+from runs.governance import accounts, bypasses, configuration, deployment_moves, freezes, outside_changes
 from runs.models import Action, ChangeRequest, Export, Run, RunRequest
 from runs.models.action import OPEN
 from runs.models.request import State
@@ -168,35 +168,41 @@ def check(server_pk: int) -> None:
 def sync(server_pk: int) -> None:
     """Check the health of one server, sync its deployments and runs, and postpone runs that must not start.
 
-    They are synced into the active environment on the server; without one there is nothing to do.
+    They are synced into the active environments on the server; without one there is nothing to do.
     """
-    environment = Environment.objects.select_related("server").filter(server=server_pk, is_active=True).first()
-    if environment is None:
+    active = Environment.objects.select_related("server").filter(server=server_pk, is_active=True)
+    environments = list(active.order_by("pk"))
+    if not environments:
         return  # disabled since this was queued
+    environment = environments[0]
     try:
         # Deployments before runs: a run is linked to its deployment, and its secrets are masked by the schema.
         if health.check(environment.server).state == "up":
-            catalog_sync.keep_up(environment, on_change=definitions.record_changes)
+            catalog_sync.keep_up(
+                environment, on_change=definitions.record_changes, on_move=deployment_moves.record_moves
+            )
             step = mirror.sync_step(environment)
             # After the deployments that they name; a list that is refused holds nothing else up.
             automations.sync(environment)
-            limit_catalog.sync(environment)
-            bypasses.report(environment)
+            for each in environments:
+                limit_catalog.sync(each)
+                bypasses.report(each)
             if step.progress == mirror.Progress.MORE:
                 # A first reading goes on in further tasks: a task may run for a minute.
                 queue.enqueue("runs.tasks.sync", server_pk)
-            dispatch.postpone(environment)
-            dispatch.put_back_stalled(environment)
+            for each in environments:
+                dispatch.postpone(each)
+                dispatch.put_back_stalled(each)
     except SameServer as conflict:
         health.record_failed_sync(environment.server, str(conflict))
-        configuration.disable_same_server(environment, conflict.others)
+        configuration.disable_same_server(conflict.environments, conflict.others)
     except (PrefectError, DecryptionError) as error:
         log.warning("%s: %s", environment, error)  # shown to people through the health row
 
 
 def sync_all() -> None:
     """Queue a sync of each server in use, so that a slow one does not delay the others."""
-    for server_pk in Environment.objects.filter(is_active=True).values_list("server", flat=True):
+    for server_pk in Environment.objects.filter(is_active=True).order_by().values_list("server", flat=True).distinct():
         queue.enqueue("runs.tasks.sync", server_pk)
 
 

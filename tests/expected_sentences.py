@@ -226,6 +226,9 @@ SENTENCES: dict[str, list[str]] = {
         "{} is no longer deployed in {}.",
         "{} is no longer deployed in {}. Deploy it again or choose another deployment.",
     ],
+    "deployment.left_scope": [
+        "{} is no longer in the scope of {}. An administrator must confirm where it belongs.",
+    ],
     "deployment.not_deployed": [
         "{} is an alias of {}, which is not deployed in {}. Deploy it there, then sync with “manage.py sync {}”."
     ],
@@ -245,7 +248,8 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "environment.moved": ["The API address of {} changed after the request. Submit a new request."],
     "environment.same_server": [
-        "{} is on the same Prefect server. Disable it first, or enter the URL of another server."
+        "{} is on the same Prefect server. Disable it first, enter the URL of another server, or give both a scope of "
+        "the server."
     ],
     "environment.unknown": ["Unknown environment {}. {}", "Unknown environment."],
     "event.body": ["The body of an event is a JSON object of up to {} bytes, without NUL characters."],
@@ -437,6 +441,11 @@ SENTENCES: dict[str, list[str]] = {
     "limit.unknown": ["A {} has no {}."],
     "loosening.confirm": ["{} Type {} to confirm."],
     "loosening.reason_required": ["{} Give a reason."],
+    "move.done": ["{} does not need to be assigned any more. Reload the page."],
+    "move.unclear": [
+        "{} is not in the scope of exactly one enabled environment. Change its tags, name or work pool in Prefect, or "
+        "change a scope."
+    ],
     "name.taken": ["A {} named {} already exists."],
     "notification_rule.deployment": ["There is no deployment {} that you see."],
     "notification_rule.minutes": [
@@ -716,6 +725,10 @@ SENTENCES: dict[str, list[str]] = {
         "The parameters of {} changed after the request. Request the run again.",
         "The parameters of {} changed after the request. Submit a new request.",
     ],
+    "scope.overlap": [
+        "The scopes of {} and {} can overlap: {}. A deployment must belong to one of them.",
+    ],
+    "scope.values": ["{…}"],
     "search.too_long": ["The search text is too long: {} characters, at most {}."],
     "search.too_many_words": ["Search for at most {} words."],
     "service_account.on_behalf": ["{} is a service account: it acts for its owner only."],

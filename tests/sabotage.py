@@ -2019,15 +2019,39 @@ SABOTAGES = (
             "test_another_environment_takes_a_server_over_and_is_read_from_the_beginning",
         ),
         "flows/catalog/health.py",
-        "    return found.synced_for_id == environment.pk and found.synced_from",
+        "    return environment.pk in found.synced_for and found.synced_from",
         "    return found.synced_from",
+    ),
+    Sabotage(
+        "a tag that is changed in Prefect chooses the rules",
+        (
+            "tests/governance/test_scopes.py::"
+            "test_a_deployment_that_leaves_a_protected_scope_stays_there_and_cannot_be_run",
+        ),
+        "flows/scopes.py",
+        "        return Placement(target, True) if is_confirmed or target == home else Placement(home, False)",
+        "        return Placement(target, True) if target is not None else Placement(home, False)",
+    ),
+    Sabotage(
+        "the tags of a deployment are not read again at launch",
+        ("tests/governance/test_scopes.py::test_a_deployment_that_comes_into_a_protected_scope_is_run_by_nobody",),
+        "runs/definitions/launch_check.py",
+        "    if environment.is_scoped and not placement.is_here(",
+        "    if not environment.is_scoped and not placement.is_here(",
+    ),
+    Sabotage(
+        "one administrator takes a deployment out of a protected environment",
+        ("tests/governance/test_scopes.py::test_out_of_a_protected_environment_a_second_administrator_signs",),
+        "runs/governance/deployment_moves.py",
+        "        if is_guarded(each)\n    ]",
+        "        if each.pk == target.pk\n    ]",
     ),
     Sabotage(
         "a follower stays with an environment that was disabled",
         ("tests/runs/mirror/test_follower.py::test_a_follower_reads_into_the_environment_that_is_active",),
         "runs/mirror/follower.py",
-        "    return environment.pk, connection_of(environment.server)",
-        "    return 0, connection_of(environment.server)",
+        "    return tuple(keys_of(environments)), reading_of(environments)",
+        "    return (), reading_of(environments)",
     ),
     Sabotage(
         "a changed address past the portal raises no alarm",

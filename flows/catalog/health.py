@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from flows.encryption import DecryptionError
 from flows.models import Environment, Health, Server
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError, Unauthorized, Unreachable
-from flows.server_identity import connection_of
+from flows.shared_servers import keys_of, read_together, reading_of
 
 # The columns of the first reading of all runs, while there is none.
 NO_HISTORY: dict[str, Any] = {
@@ -72,17 +73,28 @@ def record_failed_sync(server: Server, message: str) -> None:
     Health.objects.filter(server=server).update(sync_message=message)
 
 
-def record_sync(environment: Environment, message: str, *, at: datetime, is_whole: bool = True) -> None:
-    """Record the result of a catalog sync into an environment; `at` is when it read everything, or what changed.
+def record_sync(environments: Sequence[Environment], message: str, *, at: datetime, is_whole: bool = True) -> None:
+    """Record the result of a catalog sync into environments; `at` is when it read everything, or what changed.
 
-    When another environment was on the server before, its runs say nothing about this one.
+    When none of these was on the server before, the runs of those that were say nothing about them.
     """
-    server = environment.server
-    columns: dict[str, Any] = {"sync_message": message, "synced_at": at, "synced_from": connection_of(server)}
+    server, keys = environments[0].server, keys_of(environments)
+    # Who sees one environment must not learn how many deployments others on the server have.
+    is_shared = any(each.is_scoped for each in environments)
+    columns: dict[str, Any] = {
+        "sync_message": "" if is_shared else message,
+        "synced_at": at,
+        "synced_from": reading_of(environments),
+        "synced_for": keys,
+    }
     if is_whole:
         columns["listed_at"] = at
-    if health_of(server).synced_for_id != environment.pk:
-        columns |= {"synced_for": environment, "runs_synced_at": None, **NO_HISTORY}
+    found = health_of(server)
+    if not set(keys) & set(found.synced_for):
+        columns |= {"runs_synced_at": None, **NO_HISTORY}
+    elif found.runs_synced_at is None and set(keys) - set(found.synced_for):
+        # A first reading begins again with the environments that it is for.
+        columns |= NO_HISTORY
     Health.objects.filter(server=server).update(deployments_failure="", **columns)
     clear_message(server)
 
@@ -91,7 +103,7 @@ def note_runs_synced(environment: Environment, at: datetime) -> None:
     """Record when all runs were last read into an environment, unless another has taken the server over meanwhile."""
     server = environment.server
     health_of(server)
-    own(environment).update(synced_for=environment, runs_synced_at=at, runs_failure="", **NO_HISTORY)
+    own(environment).update(synced_for=keys_together(environment), runs_synced_at=at, runs_failure="", **NO_HISTORY)
     clear_message(server)
 
 
@@ -99,7 +111,7 @@ def first_reading(environment: Environment, now: datetime) -> Health:
     """Return the row with the position of the first reading of all runs, which begins now if it has not begun."""
     health_of(environment.server)
     begins = {"history_begun_at": now, "history_position": now, "history_runs": 0, "history_recent_at": now}
-    own(environment).filter(history_begun_at=None).update(synced_for=environment, **begins)
+    own(environment).filter(history_begun_at=None).update(synced_for=keys_together(environment), **begins)
     return health_of(environment.server)
 
 
@@ -119,7 +131,12 @@ def note_history(environment: Environment, position: datetime, runs: int) -> boo
 
 def own(environment: Environment) -> QuerySet[Health]:
     """Return the row of the server, unless another environment has taken the server over meanwhile."""
-    return Health.objects.filter(Q(synced_for=environment) | Q(synced_for=None), server=environment.server)
+    is_own = Q(synced_for__contains=[environment.pk]) | Q(synced_for=[])
+    return Health.objects.filter(is_own, server=environment.server)
+
+
+def keys_together(environment: Environment) -> list[int]:
+    return keys_of(read_together(environment))
 
 
 def clear_message(server: Server) -> None:
@@ -158,13 +175,13 @@ def is_synced(environment: Environment) -> bool:
     Only then is the server known to be no other environment's.
     """
     found = health_of(environment.server)
-    return found.synced_for_id == environment.pk and found.synced_from == connection_of(environment.server)
+    return environment.pk in found.synced_for and found.synced_from == reading_of(read_together(environment))
 
 
 def runs_synced_at(environment: Environment) -> datetime | None:
     """Return when all runs were last read into this environment, None if they never were."""
     found = health_of(environment.server)
-    return found.runs_synced_at if found.synced_for_id == environment.pk else None
+    return found.runs_synced_at if environment.pk in found.synced_for else None
 
 
 def record_followed(server: Server, at: datetime) -> None:

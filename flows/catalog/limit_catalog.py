@@ -28,9 +28,12 @@ def sync(environment: Environment) -> bool:
 
 
 def refresh(environment: Environment) -> None:
-    """Sync the limits of an environment, such as after one was changed. Raises `PrefectError`."""
+    """Sync the limits of an environment, such as after one was changed. Raises `PrefectError`.
+
+    An environment with a scope of its server has none: they limit the runs of the whole server.
+    """
     now = timezone.now()
-    records = connect.client_for(environment.server).global_limits()
+    records = [] if environment.is_scoped else connect.client_for(environment.server).global_limits()
     with transaction.atomic():
         Environment.objects.select_for_update().get(pk=environment.pk)
         # A later reading was written: this one would bring back old values.

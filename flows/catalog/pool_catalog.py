@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from django.db import transaction
@@ -13,6 +13,7 @@ from flows.db_text import sanitize_json
 from flows.models import Environment, WorkPool, WorkQueue
 from flows.prefect_api import connect
 from flows.prefect_api.records import WorkerRecord, WorkPoolRecord, WorkQueueRecord
+from flows.scopes import Kind
 
 POOL_COLUMNS = [f.name for f in WorkPool._meta.concrete_fields if f.name not in {"id", "environment", "name"}]
 QUEUE_COLUMNS = [f.name for f in WorkQueue._meta.concrete_fields if f.name not in {"id", "pool", "name"}]
@@ -24,7 +25,18 @@ def refresh(environment: Environment) -> None:
     records = connect.client_for(environment.server).work_pools()
     with transaction.atomic():
         Environment.objects.select_for_update().get(pk=environment.pk)
-        upsert(environment, records, at=now)
+        upsert(environment, own(environment, records), at=now)
+
+
+def own(environment: Environment, records: Sequence[WorkPoolRecord]) -> list[WorkPoolRecord]:
+    """Return the work pools that belong to an environment.
+
+    Of a scope by tags or names that is none: any deployment of the server can use them, and a pool that is paused
+    stops the runs of all.
+    """
+    if environment.scope_kind == Kind.SERVER:
+        return list(records)
+    return [each for each in records if environment.scope_kind == Kind.POOLS and each.name in environment.scope_values]
 
 
 def upsert(environment: Environment, records: Iterable[WorkPoolRecord], *, at: datetime) -> None:

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from flows import definition as definitions
 from flows import job_variables, parameters
-from flows.catalog import definition_reader, health, pool_catalog
+from flows.catalog import definition_reader, health, placement, pool_catalog
+from flows.catalog.placement import Move
 from flows.catalog.same_server import require_own_server
 from flows.db_text import sanitize_json
 from flows.definition import Definition
@@ -22,6 +23,7 @@ from flows.encryption import DecryptionError
 from flows.models import Deployment, Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import JSON, DeploymentRecord, NotFound, PrefectError, ScheduleRecord
+from flows.shared_servers import keys_of, read_together
 
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
@@ -43,6 +45,8 @@ class DefinitionChange:
 
 # Records changes of definitions; called at most once for each change, in the transaction that stores it.
 OnChange = Callable[[Sequence[DefinitionChange]], None]
+# Records the deployments that left the scope of their environment, or belong to none; called in the same way.
+OnMove = Callable[[Environment, Sequence[Move]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +61,29 @@ class Sync:
         return f"{self.seen} deployments, {self.new} new, {self.deleted} deleted"
 
 
-def keep_up(environment: Environment, *, on_change: OnChange | None = None) -> Sync:
+def keep_up(environment: Environment, *, on_change: OnChange | None = None, on_move: OnMove | None = None) -> Sync:
     """Sync the whole list if it is short or was not read for a while, otherwise the deployments that changed."""
-    known = Deployment.objects.filter(environment=environment)
+    known = Deployment.objects.filter(environment__in=read_together(environment))
     changed_at = known.aggregate(last=Max("updated_upstream_at"))["last"]
     listed_at = health.health_of(environment.server).listed_at
     is_due = listed_at is None or timezone.now() - listed_at > WHOLE_EVERY
     if is_due or changed_at is None or not health.is_synced(environment) or known.count() <= SHORT:
-        return sync(environment, on_change=on_change)
-    return sync(environment, on_change=on_change, since=changed_at - OVERLAP)
+        return sync(environment, on_change=on_change, on_move=on_move)
+    return sync(environment, on_change=on_change, on_move=on_move, since=changed_at - OVERLAP)
 
 
-def sync(environment: Environment, *, on_change: OnChange | None = None, since: datetime | None = None) -> Sync:
+def sync(
+    environment: Environment,
+    *,
+    on_change: OnChange | None = None,
+    on_move: OnMove | None = None,
+    since: datetime | None = None,
+) -> Sync:
     """Read every deployment and work pool of an environment's server and upsert them.
 
-    With `since` only the deployments that changed since then. Those deleted in Prefect are marked when all are read,
-    never deleted: runs and requests refer to them. `on_change` is called with the changed definitions. Raises
+    Where several environments have a scope of the server, into each of them what is its own. With `since` only the
+    deployments that changed since then. Those deleted in Prefect are marked when all are read, never deleted: runs and
+    requests refer to them. `on_change` is called with the changed definitions, `on_move` with what left a scope. Raises
     `PrefectError` or `DecryptionError` after recording it in the health, and `SameServer` when another environment is
     this server.
     """
@@ -89,32 +100,40 @@ def sync(environment: Environment, *, on_change: OnChange | None = None, since: 
         raise
     with transaction.atomic():
         # 3. One sync at a time: two at once would each mark as deleted what only the other has read.
-        Environment.objects.select_for_update().get(pk=environment.pk)
-        require_own_server(environment, [record.id for record in records])
-        known = set(
-            Deployment.objects.filter(environment=environment, deleted_upstream_at=None).values_list(
-                "prefect_id", flat=True
-            )
-        )
+        environments = locked_together(environment)
+        require_own_server(environments, [record.id for record in records])
+        known = Deployment.objects.filter(environment__in=environments, deleted_upstream_at=None)
+        known_ids = set(known.values_list("prefect_id", flat=True))
         # 4. Upsert what was read, and mark the rest. `synced_at__lt=now` leaves alone what a later sync has written.
+        assigned = placement.assign(environments, records, at=now, is_whole=since is None)
         templates = {pool.name: pool.base_job_template for pool in pools}
-        changes = upsert(environment, records, templates, at=now)
+        changes = []
+        for each in environments:
+            changes += upsert(each, assigned.records[each.pk], templates, at=now)
+            pool_catalog.upsert(each, pool_catalog.own(each, pools), at=now)
         seen = {record.id for record in records}
         deleted = since is None and (
-            Deployment.objects.filter(environment=environment, deleted_upstream_at=None, synced_at__lt=now)
-            .exclude(prefect_id__in=seen)
-            .update(deleted_upstream_at=now)
+            known.filter(synced_at__lt=now).exclude(prefect_id__in=seen).update(deleted_upstream_at=now)
         )
-        pool_catalog.upsert(environment, pools, at=now)
-        result = Sync(len(records), len(seen - known), int(deleted))
-        health.record_sync(environment, str(result), at=now, is_whole=since is None)
+        result = Sync(len(records), len(seen - known_ids), int(deleted))
+        health.record_sync(environments, str(result), at=now, is_whole=since is None)
         # Last: audit entries lock the end of the trail until the commit.
         if on_change:
             on_change(changes)
+        if on_move and assigned.moves:
+            on_move(environment, assigned.moves)
     return result
 
 
-def refresh(deployment: Deployment, *, on_change: OnChange | None = None) -> None:
+def locked_together(environment: Environment) -> list[Environment]:
+    """Lock the environments into which a server is read at once, and return them."""
+    environments = read_together(environment)
+    # In the order of their keys, so that two syncs cannot deadlock.
+    list(Environment.objects.select_for_update().filter(pk__in=keys_of(environments)).order_by("pk"))
+    return environments
+
+
+def refresh(deployment: Deployment, *, on_change: OnChange | None = None, on_move: OnMove | None = None) -> None:
     """Sync one deployment, such as after its schedules were paused. Raises `PrefectError`."""
     now = timezone.now()
     environment = deployment.environment
@@ -127,10 +146,15 @@ def refresh(deployment: Deployment, *, on_change: OnChange | None = None) -> Non
         return
     with transaction.atomic():
         # As in `sync`: two readers of one deployment would each report the change.
-        Environment.objects.select_for_update().get(pk=environment.pk)
-        changes = upsert(environment, [record], templates, at=now)
+        environments = locked_together(environment)
+        assigned = placement.assign(environments, [record], at=now, is_whole=False)
+        changes = []
+        for each in environments:
+            changes += upsert(each, assigned.records[each.pk], templates, at=now)
         if on_change:
             on_change(changes)
+        if on_move and assigned.moves:
+            on_move(environment, assigned.moves)
 
 
 def upsert(
@@ -144,6 +168,8 @@ def upsert(
 
     `templates` has the base job template of each work pool. The caller holds the lock on the environment.
     """
+    if not records:
+        return []
     # 1. What is known. A reading that began before the stored one is left out: it would bring back old values.
     known = known_definitions(environment, records)
     fresh = [each for each in records if each.id not in known or known[each.id].synced_at <= at]
@@ -228,6 +254,7 @@ def columns(record: DeploymentRecord, definition: Definition, at: datetime) -> d
         "updated_upstream_at": record.updated_at,
         "synced_at": at,
         "deleted_upstream_at": None,  # it is there again, also after it was marked as deleted
+        "left_scope_at": None,
     }
 
 

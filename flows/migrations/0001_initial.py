@@ -64,6 +64,32 @@ class Migration(migrations.Migration):
                 ("description", models.CharField(blank=True, max_length=200)),
                 ("server", models.ForeignKey("flows.server", models.PROTECT, related_name="environments")),
                 (
+                    "scope_kind",
+                    models.CharField(
+                        choices=[
+                            ("server", "the whole server"),
+                            ("pools", "work pools"),
+                            ("tags", "tags"),
+                            ("names", "name patterns"),
+                        ],
+                        default="server",
+                        help_text="Deployments of the server that belong to this environment: all of them, or those with one of these "
+                        "work pools, tags or name patterns.",
+                        max_length=10,
+                        verbose_name="scope",
+                    ),
+                ),
+                (
+                    "scope_values",
+                    ArrayField(
+                        base_field=models.CharField(max_length=300),
+                        blank=True,
+                        default=list,
+                        help_text="Names of work pools, tags, or patterns of full names such as crm-*/*.",
+                        verbose_name="scope values",
+                    ),
+                ),
+                (
                     "is_protected",
                     models.BooleanField(
                         default=False,
@@ -178,7 +204,7 @@ class Migration(migrations.Migration):
                 "ordering": ["position", "slug"],
                 "constraints": [
                     models.UniqueConstraint(
-                        condition=models.Q(("is_active", True)),
+                        condition=models.Q(("is_active", True), ("scope_kind", "server")),
                         fields=("server",),
                         name="one_active_environment_per_server",
                     )
@@ -208,12 +234,10 @@ class Migration(migrations.Migration):
                 ("changed_at", models.DateTimeField(help_text="When the state last changed.", null=True)),
                 (
                     "synced_for",
-                    models.ForeignKey(
-                        "flows.environment",
-                        models.SET_NULL,
-                        help_text="The environment that the server was synced into; the times of syncs are for it alone.",
-                        null=True,
-                        related_name="+",
+                    ArrayField(
+                        base_field=models.BigIntegerField(),
+                        default=list,
+                        help_text="Keys of the environments that the server was synced into; the times of syncs are for these alone.",
                     ),
                 ),
                 ("synced_at", models.DateTimeField(help_text="When all deployments were last synced.", null=True)),
@@ -228,7 +252,9 @@ class Migration(migrations.Migration):
                 (
                     "synced_from",
                     models.CharField(
-                        blank=True, help_text="Digest of the address and credential of that sync.", max_length=64
+                        blank=True,
+                        help_text="Digest of the address, the credential and the scopes of that sync.",
+                        max_length=64,
                     ),
                 ),
                 ("sync_message", models.TextField(blank=True)),
@@ -336,6 +362,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("environment", models.ForeignKey("flows.environment", models.PROTECT, related_name="deployments")),
+                (
+                    "left_scope_at",
+                    models.DateTimeField(
+                        help_text="When a sync first found it outside of the scope of its environment. Until an administrator confirms "
+                        "where it belongs, nothing of it can be run, and the other columns are those from before.",
+                        null=True,
+                        verbose_name="left the scope",
+                    ),
+                ),
             ],
             options={
                 "ordering": ["full_name"],
@@ -523,6 +558,74 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         fields=("environment", "prefect_id"), name="unique_automation_per_environment"
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="UnassignedDeployment",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("prefect_id", models.UUIDField()),
+                (
+                    "full_name",
+                    models.CharField(
+                        help_text="flow name/deployment name, as Prefect writes it", max_length=601, verbose_name="name"
+                    ),
+                ),
+                ("work_pool_name", models.CharField(blank=True, max_length=300, verbose_name="work pool")),
+                ("tags", ArrayField(base_field=models.CharField(max_length=300), blank=True, default=list)),
+                (
+                    "covered_by",
+                    ArrayField(
+                        base_field=models.BigIntegerField(),
+                        default=list,
+                        help_text="Keys of the environments whose scopes it is in now.",
+                    ),
+                ),
+                (
+                    "earlier",
+                    ArrayField(
+                        base_field=models.BigIntegerField(),
+                        default=list,
+                        help_text="Keys of other environments that it was in, or whose scopes it was in.",
+                    ),
+                ),
+                (
+                    "found_at",
+                    models.DateTimeField(help_text="When a sync first found that it has to be assigned."),
+                ),
+                ("synced_at", models.DateTimeField()),
+                (
+                    "confirmed",
+                    models.ForeignKey(
+                        "flows.environment",
+                        models.SET_NULL,
+                        help_text="Where an administrator confirmed that it belongs: the next sync assigns it.",
+                        null=True,
+                        related_name="+",
+                    ),
+                ),
+                (
+                    "environment",
+                    models.ForeignKey(
+                        "flows.environment",
+                        models.PROTECT,
+                        help_text="Where it stays until an administrator confirms that it moved; null if it was in none.",
+                        null=True,
+                        related_name="unassigned_deployments",
+                    ),
+                ),
+                (
+                    "server",
+                    models.ForeignKey("flows.server", models.CASCADE, related_name="unassigned_deployments"),
+                ),
+            ],
+            options={
+                "verbose_name": "unassigned deployment",
+                "ordering": ["full_name", "pk"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(fields=("server", "prefect_id"), name="unique_unassigned_per_server")
                 ],
             },
         ),

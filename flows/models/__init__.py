@@ -5,6 +5,7 @@ from flows.models.deployment import Alias, Deployment
 from flows.models.environment import Environment
 from flows.models.global_limit import GlobalLimit
 from flows.models.server import Health, Server
+from flows.models.unassigned_deployment import UnassignedDeployment
 from flows.models.work_pool import WorkPool, WorkQueue
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "GlobalLimit",
     "Health",
     "Server",
+    "UnassignedDeployment",
     "WorkPool",
     "WorkQueue",
 ]

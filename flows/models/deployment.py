@@ -52,6 +52,12 @@ class Deployment(models.Model):
     deleted_upstream_at = models.DateTimeField(
         "deleted in Prefect", null=True, help_text="When a sync first found it missing in Prefect."
     )
+    left_scope_at = models.DateTimeField(
+        "left the scope",
+        null=True,
+        help_text="When a sync first found it outside of the scope of its environment. Until an administrator confirms "
+        "where it belongs, nothing of it can be run, and the other columns are those from before.",
+    )
 
     class Meta:
         ordering = ["full_name"]

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.core.validators import validate_slug
 from django.db import models
 
 from flows.models.server import Server
+from flows.scopes import LONGEST_VALUE, Kind, Scope
 
 
 class Environment(models.Model):
-    """A set of rules over one Prefect server, and how it is shown."""
+    """A set of rules over one Prefect server, or over a scope of it, and how it is shown."""
+
+    class ScopeKind(models.TextChoices):
+        SERVER = Kind.SERVER, "the whole server"
+        POOLS = Kind.POOLS, "work pools"
+        TAGS = Kind.TAGS, "tags"
+        NAMES = Kind.NAMES, "name patterns"
 
     # The name in grants, commands and configuration files, hence no spaces. Django's own message speaks of a "slug".
     slug = models.CharField(
@@ -22,6 +30,22 @@ class Environment(models.Model):
     description = models.CharField(max_length=200, blank=True)
     # PROTECT: a server is deleted with its last environment, by `runs.governance.configuration`.
     server = models.ForeignKey(Server, models.PROTECT, related_name="environments")
+    # Which deployments of the server belong here: see flows/scopes.py.
+    scope_kind = models.CharField(
+        "scope",
+        max_length=10,
+        choices=ScopeKind,
+        default=ScopeKind.SERVER,
+        help_text="Deployments of the server that belong to this environment: all of them, or those with one of these "
+        "work pools, tags or name patterns.",
+    )
+    scope_values = ArrayField(
+        models.CharField(max_length=LONGEST_VALUE),
+        verbose_name="scope values",
+        default=list,
+        blank=True,
+        help_text="Names of work pools, tags, or patterns of full names such as crm-*/*.",
+    )
     is_protected = models.BooleanField(
         "protected",
         default=False,
@@ -93,14 +117,25 @@ class Environment(models.Model):
     class Meta:
         ordering = ["position", "slug"]
         constraints = [
-            # Two sets of rules over one server: what one forbids could be run through the other.
+            # Two sets of rules over one whole server: what one forbids could be run through the other. Beside scoped
+            # ones `runs.governance.configuration` refuses it.
             models.UniqueConstraint(
-                fields=["server"], condition=models.Q(is_active=True), name="one_active_environment_per_server"
+                fields=["server"],
+                condition=models.Q(is_active=True, scope_kind=Kind.SERVER),
+                name="one_active_environment_per_server",
             )
         ]
 
     def __str__(self) -> str:
         return self.slug
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(Kind(self.scope_kind), tuple(self.scope_values))
+
+    @property
+    def is_scoped(self) -> bool:
+        return self.scope_kind != Kind.SERVER
 
     @property
     def letter(self) -> str:

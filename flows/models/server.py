@@ -7,6 +7,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import ValidationError
 from django.db import models
 
@@ -95,19 +96,17 @@ class Health(models.Model):
     checked_at = models.DateTimeField(null=True)
     changed_at = models.DateTimeField(null=True, help_text="When the state last changed.")
     # Deployments and runs belong to an environment: what was read into one says nothing about another on this server.
-    synced_for = models.ForeignKey(
-        "flows.Environment",
-        models.SET_NULL,
-        null=True,
-        related_name="+",
-        help_text="The environment that the server was synced into; the times of syncs are for it alone.",
+    synced_for = ArrayField(
+        models.BigIntegerField(),
+        default=list,
+        help_text="Keys of the environments that the server was synced into; the times of syncs are for these alone.",
     )
     synced_at = models.DateTimeField(null=True, help_text="When all deployments were last synced.")
     listed_at = models.DateTimeField(
         null=True, help_text="When the whole list of deployments was last read; in between, those that changed are."
     )
     synced_from = models.CharField(
-        max_length=64, blank=True, help_text="Digest of the address and credential of that sync."
+        max_length=64, blank=True, help_text="Digest of the address, the credential and the scopes of that sync."
     )
     sync_message = models.TextField(blank=True)
     # Of the last reading of each; empty once one succeeded. The server can answer a check and fail on every list.

@@ -30,6 +30,7 @@ from portal.admin.runs import admin as run_admin
 from portal.admin.schedules import admin as schedule_admin
 from portal.admin.service_accounts import admin as service_account_admin
 from portal.admin.tokens import admin as token_admin
+from portal.admin.unassigned import admin as unassigned_admin
 from portal.admin.work_pools import admin as work_pool_admin
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "schedule_admin",
     "service_account_admin",
     "token_admin",
+    "unassigned_admin",
     "window_admin",
     "work_pool_admin",
 ]

@@ -29,6 +29,8 @@ def context(permissions: Permissions, target: Capacity) -> dict[str, Any]:
     """Return which buttons the reader has, and whether a higher limit must be confirmed."""
     place = limits.place_of(target)
     is_there = target.deleted_upstream_at is None and target.environment.is_active
+    if isinstance(target, Deployment):
+        is_there = is_there and target.left_scope_at is None
     is_own = not (isinstance(target, Deployment) and target.shared_limit)
     return {
         "may_limit": is_there and is_own and permissions.decide(Verb.MANAGE, place).allowed,

@@ -35,6 +35,11 @@ def address_of(portal: str, name: str) -> str:
 class EnvironmentRow(Row):
     name: str = Field(examples=["prod"])
     description: str
+    scope_kind: str = Field(
+        description="What of the server belongs to it: server is everything, else pools, tags or names.",
+        examples=["tags"],
+    )
+    scope_values: list[str] = Field(description="Names of work pools, tags, or patterns of full names.")
     is_protected: bool
     needs_approval: bool
     needs_reason: bool
@@ -52,10 +57,12 @@ class EnvironmentRow(Row):
     @classmethod
     def of(cls, row: Environment) -> EnvironmentRow:
         health = getattr(row.server, "health", None)
-        percent = health.history_percent if health and health.synced_for_id == row.pk else None
+        percent = health.history_percent if health and row.pk in health.synced_for else None
         return cls(
             name=row.slug,
             description=row.description,
+            scope_kind=row.scope_kind,
+            scope_values=row.scope_values,
             is_protected=row.is_protected,
             needs_approval=row.needs_approval,
             needs_reason=row.needs_reason,
@@ -63,7 +70,8 @@ class EnvironmentRow(Row):
             health=health.state if health else "unknown",
             checked_at=health.checked_at if health else None,
             first_reading_percent=percent,
-            first_reading_runs=health.history_runs if health and percent is not None else None,
+            # The runs that were read are those of the whole server.
+            first_reading_runs=health.history_runs if health and percent is not None and not row.is_scoped else None,
             automations_synced_at=health.automations_synced_at if health else None,
             automations_failure=health.automations_failure if health else "",
         )
@@ -83,6 +91,9 @@ class DeploymentRow(Row):
     version: str
     synced_at: datetime
     is_deleted: bool
+    has_left_scope: bool = Field(
+        description="No longer in the scope of its environment: an administrator must confirm where it belongs first."
+    )
     url: str
 
     @classmethod
@@ -127,5 +138,6 @@ def deployment_columns(row: Any) -> dict[str, Any]:
         "version": row.version,
         "synced_at": row.synced_at,
         "is_deleted": row.deleted_upstream_at is not None,
+        "has_left_scope": row.left_scope_at is not None,
         "url": link("flows_deployment_change", row.pk),
     }

@@ -13,12 +13,13 @@ from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
-from portal.api.rule_schemas import AuditRow, BypassRow, FreezeRow, GrantRow, PolicyRow, WindowRow
+from portal.api.rule_schemas import AuditRow, BypassRow, FreezeRow, GrantRow, PolicyRow, UnassignedRow, WindowRow
 from runs import listings, names
 from runs.access.decisions import Permissions
 from runs.bypass_listings import BYPASSES
 from runs.governance import freezes, grants, preview
 from runs.models import ChangeRequest, Verb
+from runs.unassigned_listings import UNASSIGNED
 
 router = Router(tags=["Rules and audit"])
 GrantFilters = paging.filters_of(listings.GRANTS)
@@ -27,6 +28,7 @@ WindowFilters = paging.filters_of(listings.WINDOWS)
 FreezeFilters = paging.filters_of(listings.FREEZES)
 AuditFilters = paging.filters_of(listings.AUDIT)
 BypassFilters = paging.filters_of(BYPASSES)
+UnassignedFilters = paging.filters_of(UNASSIGNED)
 
 
 @router.get("/policies", response={200: paging.page_of(PolicyRow), **PROBLEMS}, summary="List policies")
@@ -42,6 +44,19 @@ def list_bypasses(request: HttpRequest, query: Query[BypassFilters]) -> HttpResp
     missing.
     """
     return paging.answer(request, BYPASSES, query, BypassRow, BypassRow.of)
+
+
+@router.get(
+    "/unassigned-deployments",
+    response={200: paging.page_of(UnassignedRow), **PROBLEMS},
+    summary="List unassigned deployments",
+)
+def list_unassigned(request: HttpRequest, query: Query[UnassignedFilters]) -> HttpResponse:  # type: ignore[valid-type]
+    """List the deployments that are in no environment, or left the scope of theirs, for readers of the audit trail.
+
+    An administrator assigns them on their pages.
+    """
+    return paging.answer(request, UNASSIGNED, query, UnassignedRow, UnassignedRow.of)
 
 
 @router.get("/windows", response={200: paging.page_of(WindowRow), **PROBLEMS}, summary="List change windows")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from ninja import Field
 
+from portal.api.catalog_schemas import link
 from portal.api.paging import Row
 from runs.models import (
     AuditEntry,
@@ -134,6 +136,37 @@ class BypassRow(Row):
             found_at=row.found_at,
             gone_at=row.gone_at,
             automations_failure=health.automations_failure if health else "",
+        )
+
+
+class UnassignedRow(Row):
+    id: UUID = Field(description="Prefect's id.")
+    name: str = Field(description="Full name.")
+    server: str = Field(description="API URL of the server.")
+    environment: str | None = Field(description="Where it stays until it is assigned; null if it was in none.")
+    in_scope_of: list[str] = Field(description="Names of the environments whose scopes it is in.")
+    confirmed: str | None = Field(description="Where the next sync assigns it, as an administrator confirmed.")
+    work_pool: str
+    tags: list[str]
+    found_at: datetime
+    synced_at: datetime
+    url: str
+
+    @classmethod
+    def of(cls, row: Any) -> UnassignedRow:
+        """Return a row of `UNASSIGNED`, which adds the names of the environments."""
+        return cls(
+            id=row.prefect_id,
+            name=row.full_name,
+            server=row.server.api_url,
+            environment=row.environment.slug if row.environment else None,
+            in_scope_of=row.places,
+            confirmed=row.confirmed.slug if row.confirmed else None,
+            work_pool=row.work_pool_name,
+            tags=row.tags,
+            found_at=row.found_at,
+            synced_at=row.synced_at,
+            url=link("flows_unassigneddeployment_change", row.pk),
         )
 
 

@@ -45,7 +45,18 @@ from .notification_answers import NotificationRule
 from .pool_answers import ConcurrencyLimit, WorkPool, WorkPoolDetail, WorkQueue
 from .portal_api import Portal
 from .profile_answers import RequestedProfile, ResourceProfile
-from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Me, Standing, WhoCan, WindowHours
+from .rule_answers import (
+    AuditEntry,
+    Bypass,
+    Explanation,
+    Freeze,
+    Grant,
+    Me,
+    Standing,
+    UnassignedDeployment,
+    WhoCan,
+    WindowHours,
+)
 from .schedule_answers import Schedule, ScheduleDetail
 
 __all__ = [
@@ -106,6 +117,7 @@ __all__ = [
     "StillRunning",
     "TokenRejected",
     "TooManyRequests",
+    "UnassignedDeployment",
     "UnexpectedAnswer",
     "Unreachable",
     "WhoCan",

@@ -29,6 +29,8 @@ class Environment:
 
     name: str
     description: str
+    scope_kind: str
+    scope_values: list[str]
     is_protected: bool
     needs_approval: bool
     needs_reason: bool
@@ -54,6 +56,7 @@ class Deployment:
     work_pool: str
     version: str
     is_deleted: bool
+    has_left_scope: bool
     url: str
 
 

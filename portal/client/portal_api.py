@@ -40,7 +40,19 @@ from .message_answers import Marked, Notification
 from .notification_answers import NotificationRule
 from .pool_answers import ConcurrencyLimit, WorkPool, WorkPoolDetail
 from .profile_answers import ResourceProfile
-from .rule_answers import AuditEntry, Bypass, Explanation, Freeze, Grant, Granted, Lifted, Me, Standing, WhoCan
+from .rule_answers import (
+    AuditEntry,
+    Bypass,
+    Explanation,
+    Freeze,
+    Grant,
+    Granted,
+    Lifted,
+    Me,
+    Standing,
+    UnassignedDeployment,
+    WhoCan,
+)
 from .schedule_answers import NextTimes, Schedule, ScheduleDetail
 from .web_session import WebSession, path
 
@@ -756,6 +768,13 @@ class Portal:
         """Return a deployment next to the same one in the other environments that you see."""
         name = lookups.deployment_path(deployment)
         return self._get(DriftMatrix, path("environments", environment, "deployments", name, "drift"))
+
+    def unassigned_deployments(self, environment: str = "", **filters: Any) -> Iterator[UnassignedDeployment]:
+        """List the deployments that have to be assigned; `filters` are those of the API: search, tag.
+
+        Only a token that reads the audit trail sees them.
+        """
+        return self._rows(UnassignedDeployment, "/unassigned-deployments", {"environment": environment, **filters})
 
     def audit(self, environment: str = "", **filters: Any) -> Iterator[AuditEntry]:
         """Read the audit trail, newest first; `filters` are those of the API: verb, actor, outcome, since …"""

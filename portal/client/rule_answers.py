@@ -104,6 +104,23 @@ class Bypass:
 
 
 @dataclass(frozen=True, slots=True)
+class UnassignedDeployment:
+    """A deployment that an administrator has to assign: `in_scope_of` are the environments whose scopes it is in."""
+
+    id: str
+    name: str
+    server: str
+    environment: str | None
+    in_scope_of: list[str]
+    confirmed: str | None
+    work_pool: str
+    tags: list[str]
+    found_at: datetime
+    synced_at: datetime
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Freeze:
     id: int
     environment: str

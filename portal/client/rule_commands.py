@@ -23,7 +23,7 @@ from .command_parser import (
     verbs,
 )
 from .portal_api import PAGE, Portal
-from .rule_answers import AuditEntry, Bypass, Grant, Granted, WhoCan, WindowHours
+from .rule_answers import AuditEntry, Bypass, Grant, Granted, UnassignedDeployment, WhoCan, WindowHours
 from .terminal import Screen
 
 VERB = "verb such as trigger, see, cancel, approve or “see logs”; trigger-later is “trigger later”"
@@ -84,6 +84,9 @@ def add_rules(commands: Subparsers) -> None:
     parser = add_command(commands, "bypasses", bypasses, "List what starts runs without the portal, newest first")
     add_environment(parser)
     parser.add_argument("--all", action="store_true", help="those that are gone too")
+
+    parser = add_command(commands, "unassigned", unassigned, "List deployments that are in no environment")
+    add_environment(parser)
 
     parser = add_command(commands, "audit", audit, "Read the audit trail, newest first")
     add_environment(parser)
@@ -168,6 +171,12 @@ def freeze(portal: Portal, options: Namespace, screen: Screen) -> int:
 def unfreeze(portal: Portal, options: Namespace, screen: Screen) -> int:
     made = portal.unfreeze(options.environment, options.reason, ticket=options.ticket, confirm=options.confirm)
     screen.print_row(made, waiting(made.change) if made.change else f"The freeze of {options.environment} has ended.")
+    return DONE
+
+
+def unassigned(portal: Portal, options: Namespace, screen: Screen) -> int:
+    rows = list(portal.unassigned_deployments(options.environment))
+    screen.print_rows(UnassignedDeployment, rows, empty="There are no such deployments, or you cannot see them.")
     return DONE
 
 

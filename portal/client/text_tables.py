@@ -14,7 +14,7 @@ from .message_answers import Notification
 from .notification_answers import NotificationRule
 from .pool_answers import ConcurrencyLimit, WorkPool, WorkQueue
 from .profile_answers import ResourceProfile
-from .rule_answers import AuditEntry, Bypass, Grant, WhoCan, WindowHours
+from .rule_answers import AuditEntry, Bypass, Grant, UnassignedDeployment, WhoCan, WindowHours
 from .schedule_answers import Schedule
 
 type Column = tuple[str, Callable[[Any], object]]
@@ -201,6 +201,14 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("environment", lambda row: row.environment),
         ("since", lambda row: row.since),
         ("changed in", lambda row: row.changed),
+    ],
+    UnassignedDeployment: [
+        ("name", lambda row: row.name),
+        ("stays in", lambda row: row.environment),
+        ("in scope of", lambda row: ", ".join(row.in_scope_of)),
+        ("work pool", lambda row: row.work_pool),
+        ("tags", lambda row: ", ".join(row.tags)),
+        ("found", lambda row: row.found_at),
     ],
     ServiceLevel: [
         ("level", lambda row: row.id),

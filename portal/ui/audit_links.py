@@ -18,6 +18,7 @@ from runs.models import AuditEntry, EventRule, Hook, Run, RunRequest, ServiceAcc
 SUBJECTS = {
     "deployment": "flows.Deployment",
     "environment": "flows.Environment",
+    "unassigneddeployment": "flows.UnassignedDeployment",
     "workpool": "flows.WorkPool",
     "globallimit": "flows.GlobalLimit",
     "alias": "flows.Alias",

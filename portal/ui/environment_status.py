@@ -87,7 +87,7 @@ def status_of(environment: Environment) -> EnvironmentStatus:
     if health is None:
         return EnvironmentStatus(environment, state, label, colour, "", fix)
     # 3. When it was synced, if that was into this environment: another one may have been on the server before.
-    is_own = health.synced_for_id == environment.pk
+    is_own = environment.pk in health.synced_for
     return EnvironmentStatus(
         environment,
         state,
@@ -101,12 +101,15 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         synced_at=health.synced_at if is_own else None,
         runs_synced_at=health.runs_synced_at if is_own else None,
         sync_message=health.sync_message,
-        first_reading=describe_first_reading(health) if is_own else "",
+        first_reading=describe_first_reading(health, environment) if is_own else "",
     )
 
 
-def describe_first_reading(health: Health) -> str:
+def describe_first_reading(health: Health, environment: Environment) -> str:
     percent = health.history_percent
     if percent is None:
         return ""
+    # The runs that were read are those of the whole server.
+    if environment.is_scoped:
+        return f"{percent} % of the last {settings.HISTORY_DAYS} days"
     return f"{percent} % of the last {settings.HISTORY_DAYS} days, {health.history_runs:,} runs so far"

@@ -48,6 +48,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Environments", "dns", "flows.environment"),
         Entry("Deployments", "rocket_launch", "flows.deployment"),
         Entry("Environment drift", "difference", "runs.drift"),
+        Entry("Unassigned deployments", "move_item", "flows.unassigneddeployment"),
         Entry("Work pools", "lan", "flows.workpool"),
         Entry("Concurrency limits", "traffic", "flows.globallimit"),
         Entry("Resource profiles", "memory", "runs.resourceprofile"),

@@ -18,6 +18,7 @@ from runs.automation import native_checks, schedule_times
 from runs.automation.schedule_times import Rule, RuleType
 from runs.digests import change_digest
 from runs.errors import Refused
+from runs.governance.in_scope import left_scope
 from runs.governance.requirements import Requirements, requirements_for
 from runs.models import RunRequest, Schedule, Verb
 from runs.requests import require_profile, spec_digest, spec_values
@@ -130,6 +131,7 @@ OBSTRUCTED = (
     | Q(change__on_behalf_of__is_active=False)
     | Q(environment__is_active=False)
     | Q(deployment__deleted_upstream_at__isnull=False)
+    | Q(deployment__left_scope_at__isnull=False)
     | ~Q(deployment__schema_fingerprint=F("spec__schema_fingerprint"))
     | (Q(change__needs_approval=True) & ~Q(deployment__definition_fingerprint=F("spec__definition_fingerprint")))
 )
@@ -152,6 +154,9 @@ def obstacle(schedule: Schedule) -> Obstacle | None:
         return Obstacle("environment.inactive", f"{schedule.environment} is disabled in the portal.")
     if deployment.deleted_upstream_at:
         return Obstacle("deployment.gone", f"{deployment} is no longer deployed in {schedule.environment}.")
+    if deployment.left_scope_at:
+        refusal = left_scope(deployment)
+        return Obstacle(refusal.code, refusal.message)
     if deployment.schema_fingerprint != spec.schema_fingerprint:
         return Obstacle("schema.changed", f"The parameters of {deployment} have changed. Edit the schedule.")
     if change.needs_approval and deployment.definition_fingerprint != spec.definition_fingerprint:

@@ -6,12 +6,15 @@ import time
 from uuid import UUID
 
 from flows import definition
-from flows.catalog import definition_reader
+from flows.catalog import definition_reader, placement
 from flows.definition import Definition
 from flows.models import Environment
+from flows.prefect_api.records import DeploymentRecord
+from flows.shared_servers import read_together
 from flows.wording import deployment_name
 from runs.access.decisions import Target
 from runs.errors import Refused
+from runs.governance.in_scope import left_scope
 from runs.governance.requirements import requirements_for
 from runs.models import Action, ChangeRequest, RunRequest, RunSpec
 from runs.models.action import OPEN, Kind, State
@@ -19,7 +22,7 @@ from runs.models.action import OPEN, Kind, State
 # For how many seconds launches of one deployment share a reading: one for each would halve their rate.
 SHARED_FOR = 2.0
 # environment, address, deployment -> when the reading began, and what was read. Of this process.
-READINGS: dict[tuple[int, str, UUID], tuple[float, Definition]] = {}
+READINGS: dict[tuple[int, str, UUID], tuple[float, DeploymentRecord, Definition]] = {}
 
 
 def require_unchanged(run_request: RunRequest) -> None:
@@ -33,9 +36,12 @@ def require_unchanged(run_request: RunRequest) -> None:
 def require_unchanged_since(change: ChangeRequest, spec: RunSpec, environment: Environment) -> None:
     """Do the same for what another change request froze, such as one for a retry."""
     requirements = requirements_for(Target.of(spec.deployment))
-    if not change.needs_approval and not requirements.refuse_moving:
+    if not change.needs_approval and not requirements.refuse_moving and not environment.is_scoped:
         return
-    found = read_shared(environment, spec.deployment_prefect_id)
+    record, found = read_shared(environment, spec.deployment_prefect_id)
+    # A tag that was changed since the last sync counts at once.
+    if environment.is_scoped and not placement.is_here(environment, read_together(environment), record):
+        raise left_scope(spec.deployment)
     requirements.require_pinned(spec.deployment_name, definition.with_profile(found, spec.profile))
     if change.needs_approval and definition.fingerprint(found) != spec.definition_fingerprint:
         fields = definition.changed_fields(spec.definition, found)
@@ -54,14 +60,14 @@ def approved_spec(run_request: RunRequest) -> RunSpec:
     return last.change.specs.get() if last and last.change else run_request.spec
 
 
-def read_shared(environment: Environment, deployment_id: UUID) -> Definition:
-    """Return the definition that Prefect has, or had `SHARED_FOR` seconds ago at most."""
+def read_shared(environment: Environment, deployment_id: UUID) -> tuple[DeploymentRecord, Definition]:
+    """Return the deployment that Prefect has, or had `SHARED_FOR` seconds ago at most, and its definition."""
     now = time.monotonic()
-    for key in [key for key, (began, _) in READINGS.items() if now - began >= SHARED_FOR]:
+    for key in [key for key, (began, *_) in READINGS.items() if now - began >= SHARED_FOR]:
         READINGS.pop(key, None)
     key = (environment.pk, environment.server.api_url, deployment_id)
     # Not looked up again below: another thread may drop it meanwhile.
     found = READINGS.get(key)
     if found is None:
-        found = READINGS[key] = now, definition_reader.read(environment, deployment_id)[1]
-    return found[1]
+        found = READINGS[key] = now, *definition_reader.read(environment, deployment_id)
+    return found[1:]

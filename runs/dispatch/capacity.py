@@ -11,6 +11,8 @@ from flows.prefect_api import connect
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import JSON
 from runs import actions, definitions
+from runs.governance import deployment_moves
+from runs.governance.in_scope import left_scope
 from runs.models import Action
 from runs.models.action import LIMITS, PAUSES, Capacity, Kind, State
 
@@ -30,9 +32,15 @@ def change_capacity(action: Action) -> None:
     """
     target, wanted = action.target_capacity, wanted_of(action)
     reach = REACHES[type(target)]
-    # 1. What Prefect has now. A pause or a resumption is wanted whatever the state is.
-    if action.kind in LIMITS:
+    # 1. What Prefect has now. A pause or a resumption is wanted whatever the state is; of a deployment that left its
+    #    scope only a pause.
+    can_leave = target.environment.is_scoped and isinstance(target, Deployment) and action.kind != Kind.PAUSE
+    if action.kind in LIMITS or can_leave:
         reach.refresh(target)
+    if can_leave and isinstance(target, Deployment) and target.left_scope_at:
+        actions.settle(action, to=State.FAILED, message=left_scope(target).message)
+        return
+    if action.kind in LIMITS:
         actions.require_own_limit(target)
         if not action.sent_at and (moved := differing(target, action.before)):
             message = f"{target} was changed first: {describe(moved)}."
@@ -69,8 +77,9 @@ def describe(columns: Mapping[str, Any]) -> str:
 
 
 def refresh_deployment(deployment: Deployment) -> None:
-    sync.refresh(deployment, on_change=definitions.record_changes)
-    deployment.refresh_from_db(fields=["is_paused", "concurrency_limit", "collision_strategy", "shared_limit"])
+    sync.refresh(deployment, on_change=definitions.record_changes, on_move=deployment_moves.record_moves)
+    columns = ["left_scope_at", "is_paused", "concurrency_limit", "collision_strategy", "shared_limit"]
+    deployment.refresh_from_db(fields=columns)
 
 
 def refresh_pool(pool: WorkPool) -> None:

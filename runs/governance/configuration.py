@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import connection, models
 from django.db.models import Q
 
 from flows import encryption, server_identity
-from flows.models import Alias, Deployment, Environment, Server
+from flows.models import Alias, Environment, Server
 from runs import audit, events, queue
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate, rule_changes
 from runs.governance.loosening import Loosening, loosened
 from runs.governance.rule_changes import Proposal
+from runs.governance.server_scopes import require_own_server, scope_loosenings
 from runs.models import Action, ChangeRequest, RunEvent
 
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
     "slug",
     "description",
+    "scope_kind",
+    "scope_values",
     "is_protected",
     "needs_approval",
     "needs_reason",
@@ -76,23 +79,6 @@ def require_same_address(stored: Server, server: Server) -> None:
     """Refuse to use a stored credential for another server."""
     if not server_identity.is_same_address(stored.api_url, server.api_url):
         raise Refused("credential.reenter", REENTER)
-
-
-def require_own_server(environment: Environment) -> None:
-    """Refuse a second active environment on one server: the rules of one would not hold for the other."""
-    if not environment.is_active:
-        return
-    deployments = Deployment.objects.filter(environment_id=environment.pk, deleted_upstream_at=None)
-    others = [
-        *server_identity.with_address(environment),
-        *server_identity.with_deployments(environment, deployments.values_list("prefect_id", flat=True)),
-    ]
-    if others:
-        raise Refused(
-            "environment.same_server",
-            f"{others[0]} is on the same Prefect server. Disable it first, or enter the URL of another server.",
-            other=others[0].slug,
-        )
 
 
 def save_environment(
@@ -194,7 +180,8 @@ def loosened_by(stored: Environment | None, environment: Environment) -> list[Lo
     """Return what a save makes looser, for the environment and for others on its server."""
     row = stored_server(stored, environment.server)
     others = loosened(row, environment.server) if row else []
-    return list(dict.fromkeys([*loosened(stored, environment), *others]))
+    around = scope_loosenings(stored, environment, row)
+    return list(dict.fromkeys([*loosened(stored, environment), *others, *around]))
 
 
 def delete_unused(server: Server) -> None:
@@ -203,16 +190,19 @@ def delete_unused(server: Server) -> None:
         server.delete()
 
 
-def disable_same_server(environment: Environment, others: Iterable[Environment]) -> None:
+def disable_same_server(environments: Collection[Environment], others: Iterable[Environment]) -> None:
     """Disable all but one of the environments that a sync found to be one server.
 
-    The protected one stays, else the oldest: a newcomer must not push out the rules that are in force.
+    The protected one stays, else the oldest: a newcomer must not push out the rules that are in force. Those that have
+    scopes of the server together stay together.
     """
 
     def rank(each: Environment) -> tuple[bool, bool, int]:
         return not each.is_active, not each.is_protected, each.pk
 
-    keep, *rest = sorted([environment, *others], key=rank)
+    keep, *ranked = sorted([*environments, *others], key=rank)
+    together = {each.pk for each in environments}
+    rest = [each for each in ranked if not {keep.pk, each.pk} <= together]
     for each in rest:
         reason = f"It is the same Prefect server as {keep}: their deployments have the same ids."
         with audit.act("environment.change", each, by=Actor.system(), reason=reason, environment=each.slug) as act:

@@ -15,6 +15,7 @@ from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate
+from runs.governance.in_scope import require_in_scope
 from runs.governance.loosening import Loosening, is_guarded
 from runs.governance.requirements import requirements_for
 from runs.governance.rule_changes import Proposal, pass_or_submit
@@ -92,6 +93,8 @@ def request(
         require(by, Verb.PAUSE if kind in PAUSES else Verb.MANAGE, place)
         if target.deleted_upstream_at:
             raise Refused("target.gone", f"Prefect no longer has the {noun} {target} in {target.environment}.")
+        if isinstance(target, Deployment):
+            require_in_scope(target)
         # 2. What would change. The mirrored values; Prefect's own are read before the action is sent.
         if kind in LIMITS:
             require_valid(target, wanted)

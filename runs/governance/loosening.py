@@ -122,6 +122,9 @@ ENVIRONMENT: dict[str, Rule] = {
     # What is deleted can no longer be looked up.
     "keep_runs_days": ("days for which runs are kept", is_kept_shorter),
     "keep_events_days": ("days for which events are kept", is_kept_shorter),
+    # What leaves the scope could be run under other rules; what comes into it can be run here.
+    "scope_kind": ("scope", is_different),
+    "scope_values": ("scope values", is_different),
     # Disabled, nothing that happens there is seen; enabled again, everything can start.
     "is_active": ("enabled", is_different),
 }
@@ -292,6 +295,8 @@ def display_value(row: Any, column: str) -> str:
     match value:
         case bool():
             return "on" if value else "off"
+        case list() if column == "scope_values":
+            return ", ".join(value) or "none"
         case list():
             return ", ".join(f"{stage['needed']} of {stage['group'] or 'anyone'}" for stage in value) or "none"
         case _ if column == "environment_id":

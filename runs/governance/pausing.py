@@ -9,6 +9,7 @@ from runs import actions, audit
 from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
+from runs.governance.in_scope import require_in_scope
 from runs.governance.requirements import requirements_for
 from runs.models import Action, Freeze, Verb
 from runs.models.action import OPEN, PAUSES, Kind, State
@@ -33,6 +34,7 @@ def request(deployment: Deployment, kind: Kind, *, by: Actor, reason: str, ticke
         require(by, Verb.PAUSE, deployment)
         if deployment.deleted_upstream_at:
             raise Refused("deployment.gone", f"{deployment} is no longer deployed in {deployment.environment}.")
+        require_in_scope(deployment)
         pauses = kind == Kind.PAUSE
         if deployment.is_paused == pauses:
             raise Refused("deployment.unchanged", f"{deployment} is already {'paused' if pauses else 'active'}.")
@@ -81,7 +83,9 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
     # reached Prefect although its result is unknown: resume it too.
     latest = Action.objects.filter(deployment=OuterRef("deployment"), kind__in=PAUSES).order_by("-pk")
     was_sent = Q(state=State.DONE) | Q(state__in=OPEN, sent_at__isnull=False)
-    held = list(pauses.filter(was_sent, pk=Subquery(latest.values("pk")[:1])).select_related("deployment"))
+    # One that left its scope stays paused: it may belong where schedules must not run.
+    sent = pauses.filter(was_sent, deployment__left_scope_at=None)
+    held = list(sent.filter(pk=Subquery(latest.values("pk")[:1])).select_related("deployment"))
     for each in unsettled:
         actions.move(each, to=State.FAILED, message="The freeze ended before this was sent.")
     # 3. In Prefect, and for the freeze.

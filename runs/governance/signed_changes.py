@@ -9,11 +9,20 @@ from typing import Any
 from django.contrib.auth.models import Group, User
 from django.db import models
 
-from flows.models import Deployment, Environment, GlobalLimit, Server, WorkPool, WorkQueue
+from flows.models import (
+    Deployment,
+    Environment,
+    GlobalLimit,
+    Server,
+    UnassignedDeployment,
+    WorkPool,
+    WorkQueue,
+)
 from runs.actors import Actor, Channel
 from runs.governance import (
     accounts,
     configuration,
+    deployment_moves,
     freezes,
     grants,
     limits,
@@ -148,6 +157,10 @@ def create_profile(rules: RuleChange, consent: Consent) -> None:
     resource_profiles.create(environment, **columns, **consent)
 
 
+def assign_deployment(rules: RuleChange, consent: Consent) -> None:
+    deployment_moves.assign(stored(UnassignedDeployment, rules), **consent)
+
+
 def set_limits(model: type[Deployment | WorkPool | WorkQueue | GlobalLimit]) -> Callable[[RuleChange, Consent], None]:
     def apply(rules: RuleChange, consent: Consent) -> None:
         limits.set_limits(stored(model, rules), rules.after, **consent, ticket=rules.change.ticket)
@@ -179,6 +192,7 @@ APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "person.password": set_password,
     "service_account.change": change_service_account,
     "resource_profile.create": create_profile,
+    "deployment.assign": assign_deployment,
     "deployment.limit": set_limits(Deployment),
     "pool.limit": set_limits(WorkPool),
     "queue.limit": set_limits(WorkQueue),

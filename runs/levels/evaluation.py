@@ -30,7 +30,7 @@ FEWEST_ENDED = 5
 STATEMENT = """
     WITH fresh AS MATERIALIZED (
         SELECT env.id FROM flows_environment env
-        JOIN flows_health health ON health.server_id = env.server_id AND health.synced_for_id = env.id
+        JOIN flows_health health ON health.server_id = env.server_id AND env.id = ANY (health.synced_for)
         WHERE env.is_active AND health.runs_synced_at >= %(fresh)s
     ), covered AS MATERIALIZED (
         SELECT level.id AS level_id, level.threshold, level.days, level.created_at, d.id AS deployment_id,

@@ -19,6 +19,7 @@ from django.db import connection
 from flows.catalog import health
 from flows.models import Environment
 from flows.prefect_api import connect
+from flows.shared_servers import read_together
 from runs.mirror import external_runs
 from runs.mirror.families import upsert_families
 from runs.mirror.upsert import BATCH
@@ -62,7 +63,8 @@ def read_some(environment: Environment, now: datetime) -> Progress:
             if position < start and time.monotonic() > deadline:
                 return Progress.MORE
         # 3. One entry in the audit trail for all of it.
-        external_runs.record_first_history(environment)
+        for each in read_together(environment):
+            external_runs.record_first_history(each)
         health.note_runs_synced(environment, now)
         return Progress.DONE
 
@@ -73,7 +75,8 @@ def only_reader(environment: Environment) -> Iterator[bool]:
 
     A lock of the session, which ends with a process that is killed.
     """
-    key = [HISTORY_LOCK, environment.pk]
+    # All that read into one server are one reader.
+    key = [HISTORY_LOCK, read_together(environment)[0].pk]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", key)
         is_only = cursor.fetchone() == (True,)

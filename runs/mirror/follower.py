@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing, suppress
 from itertools import count
 from uuid import UUID
@@ -22,7 +22,7 @@ from flows.encryption import DecryptionError
 from flows.models import Environment, Health, Server
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
-from flows.server_identity import connection_of
+from flows.shared_servers import keys_of, read_together, reading_of
 from runs import mirror, queue
 from runs.mirror.sync import DETAILS_AT_ONCE, Swept
 from runs.models import Run
@@ -54,23 +54,25 @@ CHECK_SECONDS = 5.0
 # How soon a server that was added, changed or disabled is noticed.
 ROSTER_SECONDS = 10.0
 
-# environment, and the digest of its server's address and credential
-Connection = tuple[int, str]
+# keys of the environments, and the digest of the server's address and credential, and of the scopes
+Connection = tuple[tuple[int, ...], str]
 
 
 async def follow(*, stop: asyncio.Event) -> None:
     """Follow every server with an active environment until `stop`; changes of them need no restart."""
     followers: dict[int, tuple[Connection, asyncio.Task[None]]] = {}
     while not stop.is_set():
-        active = {environment.server_id: environment for environment in await in_thread(active_environments)}
+        active: dict[int, list[Environment]] = {}
+        for environment in await in_thread(active_environments):
+            active.setdefault(environment.server_id, []).append(environment)
         # A follower that ended by an error is replaced, like one of another address, credential or environment.
         for pk, (connection, task) in list(followers.items()):
             if task.done() or pk not in active or connection != followed(active[pk]):
                 task.cancel()
                 del followers[pk]
-        for pk, environment in active.items():
+        for pk, environments in active.items():
             if pk not in followers:
-                followers[pk] = (followed(environment), asyncio.create_task(Follower(environment).run()))
+                followers[pk] = (followed(environments), asyncio.create_task(Follower(environments[0]).run()))
         try:
             await asyncio.wait_for(stop.wait(), ROSTER_SECONDS)
         except TimeoutError:
@@ -81,12 +83,12 @@ async def follow(*, stop: asyncio.Event) -> None:
 
 
 def active_environments() -> list[Environment]:
-    return list(Environment.objects.filter(is_active=True).select_related("server"))
+    return list(Environment.objects.filter(is_active=True).select_related("server").order_by("pk"))
 
 
-def followed(environment: Environment) -> Connection:
-    """Return what a follower depends on: into which environment it reads, and how it reaches the server."""
-    return environment.pk, connection_of(environment.server)
+def followed(environments: Sequence[Environment]) -> Connection:
+    """Return what a follower depends on: into which environments it reads, and how it reaches the server."""
+    return tuple(keys_of(environments)), reading_of(environments)
 
 
 async def in_thread[T](work: Callable[..., T], *args: object) -> T:
@@ -101,7 +103,10 @@ async def in_thread[T](work: Callable[..., T], *args: object) -> T:
 
 
 class Follower:
-    """Follow the server of one environment: events as hints, sweeps for what they miss."""
+    """Follow the server of one environment: events as hints, sweeps for what they miss.
+
+    Where several environments have a scope of the server, it is any of them: what is read is for all.
+    """
 
     def __init__(self, environment: Environment) -> None:
         self.environment = environment
@@ -225,34 +230,36 @@ class Follower:
 
     def sync_details(self, environment: Environment) -> None:
         if health.is_synced(environment):
-            self.pending_details |= set(mirror.without_details(environment))
-            mirror.sync_activity(environment, is_first=self.is_first)
+            for each in read_together(environment):
+                self.pending_details |= set(mirror.without_details(each))
+                mirror.sync_activity(each, is_first=self.is_first)
             self.is_first = False
 
     def tail_logs(self, environment: Environment) -> None:
-        if runs := self.active_runs(environment):
-            mirror.tail_logs(environment, runs)
+        for each, runs in self.active_runs(environment):
+            mirror.tail_logs(each, runs)
 
     def tail_lines(self, environment: Environment) -> None:
-        runs = self.active_runs(environment)
-        if len(runs) > FEW:
-            runs = mirror.with_new_lines(environment, runs)
-        if runs:
-            mirror.tail_lines(environment, runs)
+        for each, runs in self.active_runs(environment):
+            found = mirror.with_new_lines(each, runs) if len(runs) > FEW else runs
+            if found:
+                mirror.tail_lines(each, found)
 
-    def active_runs(self, environment: Environment) -> list[Run]:
+    def active_runs(self, environment: Environment) -> list[tuple[Environment, list[Run]]]:
         """Return the runs whose log may have grown; none while the server is down, where each call would time out."""
         logged, self.logged = self.logged, set()
-        runs = mirror.recently_active(environment, logged)
-        self.has_active = bool(runs)
-        return runs if runs and is_up(environment.server) else []
+        found = [(each, mirror.recently_active(each, logged)) for each in read_together(environment)]
+        active = [(each, runs) for each, runs in found if runs]
+        self.has_active = bool(active)
+        return active if active and is_up(environment.server) else []
 
     def fetch_details(self, environment: Environment) -> None:
         """Read states, tasks and logs separately, so that a long log does not delay the next state."""
         # Some at a time, so that they become visible one after the other.
         pending = {self.pending_details.pop() for _ in range(min(len(self.pending_details), DETAILS_AT_ONCE))}
         try:
-            mirror.fetch_details(environment, mirror.begun_or_opened(environment, pending))
+            for each in read_together(environment):
+                mirror.fetch_details(each, mirror.begun_or_opened(each, pending))
         except PrefectError:
             self.pending_details |= pending
             raise

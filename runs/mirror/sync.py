@@ -21,11 +21,13 @@ from flows.encryption import DecryptionError
 from flows.models import Environment
 from flows.prefect_api import connect
 from flows.prefect_api.records import FlowRunRecord, PrefectError
+from flows.shared_servers import read_together
 from runs import stalls
 from runs.mirror import first_reading
 from runs.mirror.details import fetch_details, tail_logs, with_open_logs, without_details
 from runs.mirror.families import upsert_families
 from runs.mirror.first_reading import Progress
+from runs.mirror.owners import has_unknown
 from runs.mirror.stalled_runs import context_of, mark_stalled
 from runs.mirror.upsert import BATCH, mark_deleted
 from runs.models import Run, RunRequest
@@ -33,6 +35,8 @@ from runs.models.run import ACTIVE
 
 # Prefect's clock and this one differ, and a run may end while a sweep is reading.
 OVERLAP = timedelta(minutes=2)
+# How long a sweep is repeated from the same moment for runs of deployments that the catalog does not know.
+BEHIND = timedelta(minutes=10)
 # Runs whose details are announced together: each costs two calls, and people wait for the first.
 DETAILS_AT_ONCE = 50
 
@@ -40,7 +44,8 @@ DETAILS_AT_ONCE = 50
 def refresh(environment: Environment, prefect_ids: Iterable[UUID]) -> int:
     """Read these flow runs with their states, tasks and logs; return how many Prefect still has."""
     found = refresh_state(environment, prefect_ids)
-    fetch_details(environment, found)
+    for each in read_together(environment):
+        fetch_details(each, found)
     return len(found)
 
 
@@ -52,7 +57,8 @@ def refresh_state(environment: Environment, prefect_ids: Iterable[UUID]) -> list
         records = connect.client_for(environment.server).flow_runs(wanted)
         upsert_families(environment, records)
         here = [record.id for record in records]
-        mark_deleted(environment, set(wanted).difference(here))
+        for each in read_together(environment):
+            mark_deleted(each, set(wanted).difference(here))
         found += here
     return found
 
@@ -94,8 +100,8 @@ def sync(environment: Environment) -> int:
 def sync_step(environment: Environment) -> Swept:
     """Sync as `sync` does, but of a first reading only the next step."""
     swept = sync_states(environment)
-    if swept.is_complete:
-        sync_details(environment, is_first=swept.is_first)
+    for each in read_together(environment) if swept.is_complete else ():
+        sync_details(each, is_first=swept.is_first)
     return swept
 
 
@@ -106,10 +112,11 @@ def sync_states(environment: Environment) -> Swept:
     """
     # 1. Since when. Noted before reading, so that nothing that ends meanwhile is missed.
     now = timezone.now()
+    environments = read_together(environment)
     runs_synced_at = health.runs_synced_at(environment)
     is_first = runs_synced_at is None
     last = runs_synced_at or health.first_reading(environment, now).history_recent_at or now
-    count = 0
+    count, is_behind = 0, False
     with recorded_failure(environment):
         # 2. What Prefect lists. One batch in memory at a time.
         client = connect.client_for(environment.server)
@@ -117,19 +124,21 @@ def sync_states(environment: Environment) -> Swept:
         for page in batched(listed, BATCH):
             upsert_families(environment, once(page))
             count += len(page)
+            is_behind |= has_unknown(environments, page, now - BEHIND)
         # 3. What is active here and was not listed, so that it was not written since, ended long ago or was deleted:
         #    read it by id.
         held = Run.objects.filter(
-            environment=environment, state_type__in=ACTIVE, deleted_upstream_at=None, synced_at__lt=now
+            environment__in=environments, state_type__in=ACTIVE, deleted_upstream_at=None, synced_at__lt=now
         )
         awaited = RunRequest.objects.filter(
-            environment=environment, flow_run_id__isnull=False, run=None, state=RunRequest.State.LAUNCHED
+            environment__in=environments, flow_run_id__isnull=False, run=None, state=RunRequest.State.LAUNCHED
         )
         missing = {*held.values_list("prefect_id", flat=True), *awaited.values_list("flow_run_id", flat=True)}
         count += len(refresh_state(environment, [pk for pk in missing if pk]))
-        # 4. Only after all of them: a sweep that fails is repeated from the same moment.
+        # 4. Only after all of them: a sweep that fails is repeated from the same moment. So is one with runs that could
+        #    not be assigned yet, for as long as the catalog may need.
         if not is_first:
-            health.note_runs_synced(environment, now)
+            health.note_runs_synced(environment, max(last, now - BEHIND) if is_behind else now)
             return Swept(count, is_first, Progress.DONE)
         health.note_recent(environment, now)
         return Swept(count, is_first, first_reading.read_some(environment, now))

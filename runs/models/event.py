@@ -51,6 +51,7 @@ class RunEvent(models.Model):
         ENVIRONMENT_DISABLED = "environment disabled"
         ENVIRONMENT_DOWN = "environment down"
         ENVIRONMENT_BACK = "environment back"
+        DEPLOYMENTS_UNASSIGNED = "deployments unassigned"
         SCHEDULE_PAUSED = "schedule paused"
         SCHEDULE_MISSED = "schedule missed"
         SCHEDULE_ENDING = "schedule ending"

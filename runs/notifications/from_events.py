@@ -43,4 +43,5 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.SCHEDULE_MISSED: request_notices.notify_of_schedule,
     Kind.SCHEDULE_ENDING: request_notices.notify_of_schedule,
     Kind.BYPASS_FOUND: rule_notices.notify_of_bypasses,
+    Kind.DEPLOYMENTS_UNASSIGNED: rule_notices.notify_of_unassigned,
 }

@@ -71,3 +71,11 @@ def notify_of_bypasses(event: RunEvent) -> None:
         lines = "\n".join([text, "", *event.data["lines"]])
         subject = f"New bypasses in {environment}"
         notify_overseers(Topic.BYPASS, [environment], subject, f"{lines}{more}")
+
+
+def notify_of_unassigned(event: RunEvent) -> None:
+    text = "Nothing of these deployments can be run until an administrator confirms where they belong:"
+    more = f"\nand {event.data['more']} more" if event.data["more"] else ""
+    lines = "\n".join([text, "", *event.data["lines"]])
+    # To no subscribers: who sees one environment must not learn of others on its server.
+    notify_overseers(Topic.RULES, [], "Deployments have to be assigned", f"{lines}{more}")

@@ -8,6 +8,7 @@ from runs.access.decisions import Target, require
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import windows
+from runs.governance.in_scope import left_scope, require_in_scope
 from runs.governance.requirements import requirements_for
 from runs.models import Action, Run, RunRequest, Verb
 from runs.models.action import OPEN, RECOVERIES, Kind
@@ -87,6 +88,12 @@ def require_recoverable(run: Run, kind: Kind) -> None:
             f"{open_recovery.requested_by_name} has already requested “{open_recovery.get_kind_display()}”.",
             requested_by=open_recovery.requested_by_name,
         )
+    # A run that is put back starts: of a deployment that left its scope, or was assigned elsewhere, none does.
+    deployment = run.access_deployment
+    if kind == Kind.PUT_BACK and run.environment.is_scoped and deployment:
+        require_in_scope(deployment)
+        if deployment.deleted_upstream_at:
+            raise left_scope(deployment)
     # A run that is to be cancelled must not be started again.
     if kind == Kind.PUT_BACK and open_cancellation(run):
         raise Refused("cancellation.pending", f"A cancellation of {run} was requested. Wait for it, or run it again.")

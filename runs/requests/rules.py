@@ -19,6 +19,7 @@ from runs.access.decisions import Forbidden, Permissions, Target
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import windows
+from runs.governance.in_scope import require_in_scope
 from runs.governance.requirements import Requirements
 from runs.models import RunRequest, Verb
 from runs.models.request import State
@@ -56,6 +57,7 @@ def require_submittable(deployment: Deployment, *, scheduled_for: datetime | Non
             "deployment.gone",
             f"{deployment} is no longer deployed in {environment}. Deploy it again or choose another deployment.",
         )
+    require_in_scope(deployment)
     if scheduled_for and scheduled_for > timezone.now() + MAX_AHEAD:
         raise Refused("start.too_far", "A run can be scheduled at most one year ahead.")
 

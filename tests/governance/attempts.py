@@ -17,7 +17,15 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from flows.models import Alias, Deployment, Environment, GlobalLimit, WorkPool, WorkQueue
+from flows.models import (
+    Alias,
+    Deployment,
+    Environment,
+    GlobalLimit,
+    UnassignedDeployment,
+    WorkPool,
+    WorkQueue,
+)
 from portal.auth.password_reset import path_of_link
 from portal.models import SavedView
 from runs.models import (
@@ -77,6 +85,7 @@ class Site:
     queue: WorkQueue
     paused_pool: WorkPool
     paused_queue: WorkQueue
+    unassigned: UnassignedDeployment
     alias: Alias
     grant: Grant
     person: User

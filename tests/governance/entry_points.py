@@ -105,6 +105,8 @@ SHUT = {
     *(f"admin/runs/rulefiring/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/jobtrust/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *("admin/runs/serviceaccount/<path:object_id>/delete/", "admin/runs/agent/<path:object_id>/delete/"),
+    *(f"admin/flows/unassigneddeployment/{name}/" for name in ("add", "<path:object_id>/delete")),
+    "admin/flows/unassigneddeployment/<path:object_id>/change/",
     *(f"admin/runs/bypass/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/drift/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
     *(f"admin/runs/preset/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),
@@ -142,6 +144,7 @@ DOWNLOADED = {
     "failures": "runs_failuregroup",
     "bypasses": "runs_bypass",
     "environment drift": "runs_drift",
+    "unassigned deployments": "flows_unassigneddeployment",
     "service levels": "runs_servicelevel",
     "resource profiles": "runs_resourceprofile",
     "concurrency limits": "flows_globallimit",
@@ -225,6 +228,10 @@ DOORS: dict[str, Door] = {
     "change the limit of a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/limits/",
         press("flows_deployment_limits", "deployment", concurrency_limit="5", reason="r", confirm=slug),
+    ),
+    "assign a deployment, by page": Door(
+        "admin/flows/unassigneddeployment/<int:pk>/assign/",
+        press("flows_unassigneddeployment_assign", "unassigned", reason="r", confirm=slug),
     ),
     "pause a work pool, by page": Door(
         "admin/flows/workpool/<int:pk>/pause/", press("flows_workpool_pause", "pool", reason="r")

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from flows import encryption
 from flows.catalog import sync
-from flows.models import Alias, Deployment, Environment, GlobalLimit, WorkPool
+from flows.models import Alias, Deployment, Environment, GlobalLimit, UnassignedDeployment, WorkPool
 from runs import changes, dispatch, mirror, requests
 from runs.actors import Actor
 from runs.automation import chain_steps, chains, schedule_clock, schedules
@@ -144,6 +144,15 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         queue=pool.queues.get(name="fast"),
         paused_pool=held,
         paused_queue=pool.queues.get(name="slow"),
+        # It was in two scopes before, and is in one now.
+        unassigned=UnassignedDeployment.objects.create(
+            server=environment.server,
+            prefect_id=uuid4(),
+            full_name="covert/covert",
+            covered_by=[environment.pk],
+            found_at=timezone.now(),
+            synced_at=timezone.now(),
+        ),
         run=Run.objects.get(prefect_id=run.id),
         stuck=stuck_row,
         stalled=Run.objects.get(prefect_id=stalled.id),

@@ -351,7 +351,7 @@ def test_what_is_read_before_a_first_reading_is_history_on_a_server_of_another_e
     deployment: Deployment, fake: FakePrefect, dev: Environment
 ) -> None:
     mirror.sync(dev)
-    Health.objects.update(synced_for=make_environment("next"))
+    Health.objects.update(synced_for=[make_environment("next").pk])
     record = fake.add_run(deployment.prefect_id)
     mirror.refresh_state(dev, [record.id])
     assert RunEvent.objects.get().is_history

@@ -182,8 +182,9 @@ class DeploymentList(RestrictedList):
 
 
 def is_runnable(deployment: Deployment) -> bool:
-    """Whether anyone could run it now: it is deployed, and its environment is enabled."""
-    return deployment.deleted_upstream_at is None and deployment.environment.is_active
+    """Whether anyone could run it now: it is deployed and in its scope, and its environment is enabled."""
+    is_there = deployment.deleted_upstream_at is None and deployment.left_scope_at is None
+    return is_there and deployment.environment.is_active
 
 
 def why_empty(request: HttpRequest, environments: list[Environment], state: list[freshness.Freshness]) -> Empty:

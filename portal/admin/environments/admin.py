@@ -23,7 +23,7 @@ from flows.models import Environment, WorkPool
 from flows.wording import how_to_deploy
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
-from portal.admin.environments.forms import ABOUT, RETENTION, RULES, SERVER, STALLS, EnvironmentForm
+from portal.admin.environments.forms import ABOUT, RETENTION, RULES, SCOPE, SERVER, STALLS, EnvironmentForm
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import calendar as ui_calendar
@@ -95,6 +95,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
         return [
             ("Environment", {"fields": ABOUT}),
             ("Prefect server", {"fields": SERVER}),
+            ("Scope", {"fields": SCOPE}),
             ("Rules", {"fields": RULES}),
             ("Stalled runs", {"fields": STALLS}),
             ("Retention", {"fields": RETENTION}),

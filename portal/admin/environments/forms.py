@@ -8,11 +8,17 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.forms.models import construct_instance, model_to_dict
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
-from flows import server_identity
+from flows import scopes, server_identity
 from flows.models import Environment, Server
 from flows.models.server import validate_address
+from portal.admin.environments.lines_field import LinesField
 from portal.admin.loosening_fields import LooseningFields
 from runs.governance import configuration
 
@@ -21,6 +27,7 @@ RULES = ["is_protected", "needs_approval", "approval_minutes", "independence_hou
 STALLS = ["pending_minutes", "late_minutes", "silent_minutes", "cancelling_minutes", "puts_back"]
 RETENTION = ["keep_runs_days", "keep_events_days"]
 SERVER = [*configuration.SERVER, "new_credential"]
+SCOPE = ["scope_kind", "scope_values"]
 
 
 def server_field(name: str, **options: Any) -> Any:
@@ -45,13 +52,21 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
         help_text="user:password, or the Cloud API key. Stored encrypted and never displayed. "
         "Blank = keep the stored credential.",
     )
+    scope_values = LinesField(
+        label="Scope values",
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "spellcheck": "false"}),
+        help_text="One a line: names of work pools, tags, or patterns of full names, in which * stands for any "
+        "characters. Blank for the whole server.",
+    )
 
     class Meta:
         model = Environment
-        fields = [*ABOUT, *RULES, *STALLS, *RETENTION]
+        fields = [*ABOUT, *SCOPE, *RULES, *STALLS, *RETENTION]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        # A form that is sent without it, such as by a script, keeps what is stored.
+        self.fields["scope_kind"].required = False
         self.initial = {**model_to_dict(self.stored_server, configuration.SERVER), **self.initial}
 
     @property
@@ -80,6 +95,8 @@ class EnvironmentForm(LooseningFields, forms.ModelForm):  # type: ignore[type-ar
             self.add_error("new_credential", forms.ValidationError("Enter it as user:password.", "format"))
         elif kind != Server.CredentialKind.NONE and not typed:
             self.check_stored(values)
+        if not self.errors and (mistake := scopes.mistake(self.preview().scope)):
+            self.add_error("scope_values", forms.ValidationError(mistake, "scope.values"))
         # Only for a form that is valid otherwise: one thing at a time.
         if not self.errors:
             stored = Environment.objects.select_related("server").filter(pk=self.instance.pk).first()

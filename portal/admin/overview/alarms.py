@@ -8,6 +8,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.http import HttpRequest
 
+from flows.models import UnassignedDeployment
 from portal import inbox
 from portal.auth.request_user import actor_of
 from runs.access.decisions import Permissions
@@ -45,6 +46,12 @@ def paused_schedules(permissions: Permissions) -> list[Schedule]:
     is_changed = Q(state__in=[Schedule.State.ACTIVE, Schedule.State.PAUSED], drifted_at__isnull=False)
     paused = schedule_listings.visible_to(permissions).filter(is_paused | is_changed)
     return list(paused.order_by("-changed_at", "pk")[:FEW])
+
+
+def count_unassigned(request: HttpRequest) -> int:
+    """Return how many deployments an administrator has to assign; 0 for others than administrators and auditors."""
+    by = actor_of(request)
+    return UnassignedDeployment.objects.count() if rule_changes.oversees(by) else 0
 
 
 def to_review(request: HttpRequest, permissions: Permissions) -> list[Override]:

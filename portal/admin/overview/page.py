@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from portal.admin.audit import oversight
 from portal.admin.overview import attention, trend_panel
-from portal.admin.overview.alarms import paused_schedules, rules_waiting, to_review
+from portal.admin.overview.alarms import count_unassigned, paused_schedules, rules_waiting, to_review
 from portal.admin.overview.current_runs import current_runs
 from portal.admin.overview.environment_lines import tiles
 from portal.admin.overview.first_steps import first_steps
@@ -35,6 +35,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
         "outside_changes": audit_panel.outside_changes(request),
         "rules_waiting": rules_waiting(request),
+        "unassigned": count_unassigned(request),
         "paused_schedules": paused_schedules(permissions),
         "oversight": oversight.rows_for(request, [tile.status.environment for tile in found]),
         "oversight_headings": oversight.HEADINGS,

@@ -36,6 +36,11 @@ def warnings(run_request: RunRequest, requirements: Requirements) -> list[Launch
             f"{deployment} is no longer deployed in {run_request.environment}. It would be refused at launch.",
         ),
         (
+            "deployment.left_scope",
+            deployment.left_scope_at is not None,
+            f"{deployment} is no longer in the scope of {run_request.environment}. It would be refused at launch.",
+        ),
+        (
             "schema.changed",
             deployment.schema_fingerprint != spec.schema_fingerprint,
             "The parameters of the deployment changed after the request. It would be refused at launch.",

@@ -29,7 +29,7 @@ def judged(dev: Environment) -> Make:
     def make(what: freshness.Source = "runs", **columns: Any) -> Freshness:
         now = timezone.now()
         plain = {"state": "up", "checked_at": now, "synced_at": now, "runs_synced_at": now}
-        Health.objects.update_or_create(server=dev.server, defaults={"synced_for": dev} | plain | columns)
+        Health.objects.update_or_create(server=dev.server, defaults={"synced_for": [dev.pk]} | plain | columns)
         return freshness.freshness_of([Environment.objects.select_related("server__health").get(pk=dev.pk)], what)[0]
 
     return make
@@ -94,7 +94,7 @@ def test_lists_say_in_one_line_what_needs_attention(
     health.record(dev.server, Health.State.DOWN, "No answer <b>within</b> 5 s.")
     health.record(prod.server, Health.State.UP, "")
     Health.objects.filter(server=prod.server).update(
-        synced_for=prod, runs_synced_at=timezone.now(), synced_at=timezone.now()
+        synced_for=[prod.pk], runs_synced_at=timezone.now(), synced_at=timezone.now()
     )
     freezes.freeze(prod, by=by(admin_user), reason="Year end")
     client = login(admin_user)

@@ -395,7 +395,24 @@ def test_what_the_server_says_is_only_text(viewer: User, dev: Environment, login
 def test_the_page_and_the_overview_say_how_far_a_first_reading_is(dev: Environment, viewer: User, login: Login) -> None:
     now = timezone.now()
     began = {"history_begun_at": now, "history_position": now - timedelta(days=6), "history_runs": 420_000}
-    Health.objects.create(server=dev.server, synced_for=dev, synced_at=now, checked_at=now, state="up", **began)
+    Health.objects.create(server=dev.server, synced_for=[dev.pk], synced_at=now, checked_at=now, state="up", **began)
     for address in (page_of(dev), reverse("admin:index")):
         page = html.unescape(login(viewer).get(address).content.decode())
         assert "20 % of the last 30 days, 420,000 runs" in page
+
+
+def test_a_scope_is_set_on_the_form(dev: Environment, admin_user: User, login: Login) -> None:
+    scope = {"scope_kind": "tags", "scope_values": " one \n\n two\n"}
+    typed = {**TYPED, "slug": "dev", "api_url": dev.server.api_url, **scope}
+    address = reverse("admin:flows_environment_change", args=[dev.pk])
+    login(admin_user).post(address, typed)
+    dev.refresh_from_db()
+    assert (dev.scope_kind, dev.scope_values) == ("tags", ["one", "two"])
+    page = login(admin_user).get(address).content.decode()
+    assert "one\ntwo" in page
+    answer = login(admin_user).post(address, {**typed, "scope_values": ""})
+    assert ("scope_values", "scope.values") in form_errors(answer)
+    # A form without the fields keeps the scope.
+    login(admin_user).post(address, {name: value for name, value in typed.items() if not name.startswith("scope")})
+    dev.refresh_from_db()
+    assert dev.scope_values == ["one", "two"]

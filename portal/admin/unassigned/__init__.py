@@ -1,0 +1,1 @@
+"""Deployments that have to be assigned."""

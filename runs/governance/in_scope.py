@@ -1,0 +1,20 @@
+"""Refuse acts on a deployment that left the scope of its environment: nobody knows yet which rules are its own."""
+
+from __future__ import annotations
+
+from flows.models import Deployment
+from runs.errors import Refused
+
+
+def require_in_scope(deployment: Deployment) -> None:
+    """Refuse a deployment that the last sync found outside of the scope of its environment."""
+    if deployment.left_scope_at:
+        raise left_scope(deployment)
+
+
+def left_scope(deployment: Deployment) -> Refused:
+    return Refused(
+        "deployment.left_scope",
+        f"{deployment} is no longer in the scope of {deployment.environment}. An administrator must confirm where it "
+        "belongs.",
+    )
