@@ -129,7 +129,11 @@ def locked_together(environment: Environment) -> list[Environment]:
     """Lock the environments into which a server is read at once, and return them."""
     environments = read_together(environment)
     # In the order of their keys, so that two syncs cannot deadlock.
-    list(Environment.objects.select_for_update().filter(pk__in=keys_of(environments)).order_by("pk"))
+    locked = Environment.objects.select_for_update().filter(pk__in=keys_of(environments)).order_by("pk")
+    stored = {row.pk: row for row in locked}
+    for each in environments:
+        # A scope that was changed since the caller has loaded its row counts.
+        each.scope_kind, each.scope_values = stored[each.pk].scope_kind, stored[each.pk].scope_values
     return environments
 
 
