@@ -225,7 +225,7 @@ def test_out_of_a_protected_environment_a_second_administrator_signs(
     assert change is not None
     read(shared)
     assert where(deployment) == {"high": False}
-    changes.approve(ChangeRequest.objects.get(pk=change.pk), by=by(second_administrator), digest=change.digest)
+    changes.approve(ChangeRequest.objects.get(pk=change.pk), by=by(second_administrator))
     read(shared)
     assert where(deployment) == {"low": True}
     assert Run.objects.get(prefect_id=old.id).environment == high
