@@ -32,7 +32,7 @@ class EmailTimesForm(forms.Form):
         label="Quiet from", required=False, widget=forms.TimeInput({**INPUT, "type": "time"}, format="%H:%M")
     )
     quiet_until = forms.TimeField(
-        label="until",
+        label="Quiet until",
         required=False,
         widget=forms.TimeInput({**INPUT, "type": "time"}, format="%H:%M"),
         help_text="What comes in these hours is sent at their end, in one email. Blank: no quiet hours.",
