@@ -232,8 +232,10 @@ def test_out_of_a_protected_environment_a_second_administrator_signs(
     new = shared.add_run(deployment.prefect_id, state_type="RUNNING")
     read(shared)
     assert Run.objects.get(prefect_id=new.id).environment == low
-    with refused("deployment.gone"):
-        requests.submit(deployment, MONTH, by=Actor.system())
+    # There it is what was deleted: what was requested of it is refused.
+    deployment.refresh_from_db()
+    assert deployment.deleted_upstream_at
+    assert deployment.left_scope_at is None
 
 
 @pytest.mark.usefixtures("single_administrator")
