@@ -13,7 +13,7 @@ from portal.api.catalog_schemas import link
 from portal.mcp.untrusted import mark, mark_value
 from runs import requests
 from runs.access.decisions import Permissions
-from runs.models import ChangeRequest, LogLine, Run, RunRequest
+from runs.models import ChangeRequest, LogLine, ResourceProfile, Run, RunRequest
 from runs.phases import phase_of
 from runs.requests import visibility
 
@@ -41,6 +41,15 @@ def deployment_row(row: Deployment, permissions: Permissions) -> Answer:
         "may_run": permissions.start(row).allowed,
         "synced_at": time_of(row.synced_at),
         "url": link("flows_deployment_change", row.pk),
+    }
+
+
+def profile_row(row: ResourceProfile) -> Answer:
+    """Return a resource profile that the agent can choose; administrators wrote it."""
+    return {
+        "name": row.name,
+        "description": mark("resource profile", row.description),
+        "sets": mark_value("resource profile", row.contents),
     }
 
 

@@ -14,7 +14,7 @@ from portal.api.paging import cursor_of, position_of
 from portal.mcp import marked_rows
 from portal.mcp.marked_rows import Answer
 from portal.mcp.untrusted import mark
-from runs import changes, diagnosis, listings, names, run_context
+from runs import changes, diagnosis, listings, names, requests, run_context
 from runs.access.decisions import Permissions, Target
 from runs.access.who_can import who_can
 from runs.actors import Actor
@@ -104,6 +104,7 @@ def deployment(by: Actor, given: OfDeployment) -> Answer:
         **marked_rows.deployment_row(found, permissions),
         "why": mark("decision", decision.sentence),
         "parameters": marked_rows.parameters_of(found),
+        "profiles": [marked_rows.profile_row(each) for each in requests.offered_profiles(found, by)],
     }
 
 
