@@ -74,7 +74,7 @@ def save(
                 limit=MOST_PRESETS,
             )
         if profile:
-            profile_rules.frozen(deployment, profile, by)
+            profile = profile_rules.frozen(deployment, profile, by)["name"]
         preset = Preset(
             environment=deployment.environment,
             full_name=deployment.full_name,

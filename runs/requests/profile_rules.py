@@ -12,6 +12,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from flows import canonical
+from flows.db_text import sanitize
 from flows.models import Deployment, WorkPool
 from runs.actors import Actor
 from runs.errors import Refused
@@ -73,7 +74,9 @@ def require_valid_now(run_request: RunRequest) -> None:
 
 
 def find(deployment: Deployment, name: str) -> ResourceProfile:
-    profile = ResourceProfile.objects.filter(environment=deployment.environment_id, name=name, removed_at=None).first()
+    # A form can send any text as a name; Postgres refuses some of it.
+    rows = ResourceProfile.objects.filter(environment=deployment.environment_id, removed_at=None)
+    profile = rows.filter(name=sanitize(name)).first()
     if profile is None:
         raise Refused(
             "resource_profile.gone",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
+from flows.db_text import sanitize
 from flows.models import Deployment
 from portal.auth.request_user import actor_of
 from portal.ui.profile_settings import ProfileSettings, settings_of
@@ -35,5 +36,6 @@ def label_of(profile: ResourceProfile) -> str:
 
 def settings_by_name(deployment: Deployment, name: str) -> ProfileSettings | None:
     """Return what the profile of this name sets now; None without one."""
-    profile = ResourceProfile.objects.filter(environment=deployment.environment_id, name=name, removed_at=None).first()
-    return settings_of(profile.contents) if profile and name else None
+    rows = ResourceProfile.objects.filter(environment=deployment.environment_id, removed_at=None)
+    profile = rows.filter(name=sanitize(name)).first() if name else None
+    return settings_of(profile.contents) if profile else None

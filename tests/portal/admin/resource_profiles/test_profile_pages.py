@@ -145,6 +145,10 @@ def test_a_rerun_a_preset_and_a_link_fill_it_in(
     values = {"form_fingerprint": pooled.schema_fingerprint, "start": "now", "parameters-month": "2026-10"}
     answer = client.post(f"{url}?again={first.pk}", {**values, "profile": "large"})
     assert answer.context["refusal"].code == "resource_profile.gone"
+    # What Postgres cannot compare is a name that does not exist.
+    for button in ({}, {"review": "1"}):
+        assert client.post(f"{url}?profile=%00x", {**values, "profile": "\0x", **button}).status_code == 200
+    assert client.post(saved, {"preset_name": "odd", **values, "profile": "\0x"}).status_code == 200
 
 
 def test_a_value_is_read_as_it_is_spelled() -> None:
