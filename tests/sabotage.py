@@ -1987,7 +1987,7 @@ SABOTAGES = (
         "a second environment may be the same server",
         ("tests/governance/test_same_server.py::test_another_name_of_the_server_offers_no_deployment",),
         "flows/catalog/sync.py",
-        "        require_own_server(environment, [record.id for record in records])\n",
+        "        require_own_server(environments, [record.id for record in records])\n",
         "",
     ),
     Sabotage(
@@ -2303,8 +2303,8 @@ SABOTAGES = (
             "tests/runs/definitions/test_deployment_changes.py::test_the_template_of_the_work_pool_is_part_of_the_definition",
         ),
         "runs/tasks.py",
-        "catalog_sync.keep_up(environment, on_change=definitions.record_changes)",
-        "catalog_sync.keep_up(environment)",
+        "environment, on_change=definitions.record_changes, on_move=",
+        "environment, on_move=",
     ),
     Sabotage(
         "a job variable is stored in clear text",
