@@ -58,7 +58,7 @@ def test_the_approver_sees_what_will_run_and_how_it_differs(approver: User, wait
         '<tr class="is-different"> <td><span class="portal-code">rows</span></td> <td><span class="portal-code">7<'
         in page
     )
-    assert '<td data-label="Default" data-differs><span class="portal-code">100</span></td>' in page
+    assert '<td data-tone="amber" data-label="Default" data-differs><span class="portal-code">100</span></td>' in page
 
 
 def test_approving_sends_it_on_its_way(approver: User, waiting: RunRequest, login: Login) -> None:
