@@ -11,6 +11,7 @@ from typing import Any, TypedDict
 
 from flows import canonical
 from flows.models import Deployment
+from flows.prefect_api import schedule_text
 from runs.models import Schedule
 
 # Characters of a value that a difference quotes.
@@ -95,7 +96,9 @@ def moment_of(value: object) -> datetime | None:
 
 
 def describe(rule: Mapping[str, Any]) -> str:
-    return ", ".join(str(value) for name, value in rule.items() if name != "day_or" or value is not True)
+    """Return a rule in words, of an interval also from when it counts; of two that differ the text can be the same."""
+    begins = f", from {rule['anchor_date']}" if rule.get("anchor_date") else ""
+    return f"{schedule_text.describe(rule)}{begins}"
 
 
 def unharmed(deployments: Iterable[Deployment]) -> set[tuple[int, str]]:

@@ -325,6 +325,12 @@ def test_what_prefect_has_otherwise_is_shown_and_offered(
     assert not has_button(seen, "put_back")
 
 
+def test_its_page_says_that_a_paused_deployment_starts_nothing(native: Schedule, client: Client) -> None:
+    assert 'data-key="deployment-paused"' not in client.get(page_of(native)).content.decode()
+    Deployment.objects.update(is_paused=True)
+    assert 'data-key="deployment-paused"' in client.get(page_of(native)).content.decode()
+
+
 def test_the_form_offers_it_only_where_the_rules_allow_it(client: Client, prod_deployment: Deployment) -> None:
     address = form_of(prod_deployment)
     assert 'name="is_native"' not in client.get(address).content.decode()
