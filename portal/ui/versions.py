@@ -27,6 +27,7 @@ from runs.models import (
     Grant,
     Hook,
     Policy,
+    ResourceProfile,
     RowVersion,
     ServiceAccount,
     Window,
@@ -45,6 +46,7 @@ LONGEST_TRANSACTION = timedelta(hours=1)
 VERSIONED: frozenset[type[Model]] = frozenset(
     {
         *(Server, Environment, Alias, Grant, Policy, Window, Freeze, ServiceAccount, Hook, EventRule, Channel),
+        ResourceProfile,
         *(Agent, AgentStop, User, Group),
     }
 )

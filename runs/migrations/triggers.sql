@@ -495,7 +495,7 @@ BEGIN
          ''),
         ('runs_resourceprofile',
          'id environment_id name description pool_name pool_type work_queue job_variables groups allows_agents '
-         'created_by_name removed_at removed_by_name',
+         'created_at created_by_name removed_at removed_by_name',
          ''),
         ('runs_serviceaccount', 'id user_id owner_id purpose', ''),
         ('runs_hook',

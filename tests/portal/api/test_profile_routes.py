@@ -82,7 +82,6 @@ def test_an_agent_names_one_that_is_for_agents(pooled: Deployment, requester: Us
     make(pooled.environment)  # type: ignore[operator]  # a fixture
     make(pooled.environment, "agents", allows_agents=True)  # type: ignore[operator]  # a fixture
     helper = actor(an_agent(requester))
-    helper = actor(an_agent(requester))
     found = done(helper, "deployment", environment="dev", deployment="monthly/monthly")["profiles"]
     assert [(each["name"], each["sets"]["value"]["job_variables"]) for each in found] == [("agents", LARGE)]
     assert refused_with(helper, "request_run", **RUN, profile="large") == "resource_profile.not_allowed"
