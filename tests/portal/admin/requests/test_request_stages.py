@@ -360,7 +360,7 @@ def test_a_rerun_shows_what_differs_from_before(
     page = text(login(approver), repeated)
     assert f'href="/admin/runs/runrequest/{staged.pk}/change/"' in page
     row = page[page.index('<span class="portal-code">rows</span>') :].partition("</tr>")[0]
-    assert re.search(rf'<td data-label="Request {staged.pk}" data-differs><span class="portal-code">7<', row)
+    assert re.search(rf'data-label="Request {staged.pk}" data-differs><span class="portal-code">7<', row)
 
 
 def test_a_request_that_expired_says_so(staged: RunRequest, approver: User, login: Login) -> None:
