@@ -117,8 +117,8 @@ SABOTAGES = (
         "a higher limit in a protected environment takes effect at once",
         ("tests/runs/governance/test_limits.py::test_more_than_before_waits_for_an_administrator_and_less_does_not",),
         "runs/governance/limits.py",
-        "    if not is_guarded(target.environment):\n        return",
-        "    if target.environment:\n        return",
+        "[each.slug for each in environments_of(target) if is_guarded(each)]",
+        "[each.slug for each in environments_of(target)[:0] if is_guarded(each)]",
     ),
     Sabotage(
         "a limit that someone else has changed meanwhile is overwritten",
