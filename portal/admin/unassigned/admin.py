@@ -68,7 +68,8 @@ class UnassignedDeploymentAdmin(RestrictedAdmin):
         return UnassignedList
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return rule_changes.oversees(actor_of(request))
+        """Let administrators and auditors in."""
+        return bool(request.user.is_active) and rule_changes.oversees(actor_of(request))
 
     @admin.display(description="name", ordering="full_name")
     def named(self, row: UnassignedDeployment) -> str:
