@@ -14,12 +14,12 @@ from tests.cast import by
 pytestmark = pytest.mark.django_db
 
 
-def message(person: User | None, environment: Environment | None = None) -> Notification:
-    return notifications.create(person, Topic.FREEZE, environment, "Frozen", "Why", environment)
+def message(person: User | None, environment: Environment | None = None, subject: str = "Frozen") -> Notification:
+    return notifications.create(person, Topic.FREEZE, environment, subject, "Why", environment)
 
 
 def test_people_mark_their_own_messages_and_no_others(viewer: User, requester: User) -> None:
-    first, second = message(viewer), message(viewer)
+    first, second = message(viewer), message(viewer, subject="Unfrozen")
     other = message(requester)
     assert notifications.count_unread(viewer.pk) == 2
     assert notifications.mark_read(by(viewer), [first.pk, other.pk, 0]) == 1
