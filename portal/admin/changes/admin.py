@@ -31,6 +31,7 @@ from runs.governance import rule_changes
 from runs.models import ChainRun, ChangeRequest, RunSpec, Verb
 from runs.models.request import State
 from runs.phases import WORDS, phase_of, with_phases
+from runs.shared_reads import shared_reads
 
 # Each is a transaction of its own, in one web request.
 MOST_RETRIED = 50
@@ -151,12 +152,10 @@ class ChangeRequestAdmin(RestrictedAdmin):
             "title": f"Change request {change.pk}",
             "original": change,
         }
-        context = (
-            frame
-            | page.context(change, actor_of(request), permissions_of(request), request.GET)
-            | (extra_context or {})
-        )
-        return TemplateResponse(request, "portal/change/page.html", context)
+        # Who may approve and who may reject depend on the same grants.
+        with shared_reads():
+            found = page.context(change, actor_of(request), permissions_of(request), request.GET)
+        return TemplateResponse(request, "portal/change/page.html", frame | found | (extra_context or {}))
 
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         # What is approved is what this page displayed; a request that changed meanwhile is refused.

@@ -16,7 +16,7 @@ from portal.ui.run_links import Count, runs_url
 from runs import failure_causes
 from runs.access.decisions import Permissions
 from runs.failures.fingerprint import says_nothing
-from runs.models import FailedRun, FailureGroup, Run, Stall, Verb
+from runs.models import FailedRun, FailureGroup, Run, Stall
 from runs.requests import visibility
 
 # Lines of the panel; more would be a list.
@@ -83,17 +83,14 @@ class StalledRuns:
         return Count(f"stalled {self.kind.value}", self.number, self.url)
 
 
-def causes(failed: Iterable[Run], permissions: Permissions) -> list[Cause]:
-    """Group failed runs, the newest first, by their causes: the most frequent first. Muted groups are left out.
+def causes(failed: Iterable[Any], permissions: Permissions) -> list[Cause]:
+    """Group failed runs of `current_runs`, the newest first, by their causes: the most frequent first.
+
+    Muted groups are left out.
 
     Runs that are in no failure group are grouped by the message of their state. Readers without `see logs` see no
     messages, which quote what the run printed: those failures are grouped by deployment alone.
     """
-    failed = list(failed)
-    groups = {group.pk for run in failed if (group := group_of(run))}
-    # Of a run of an earlier deployment of that name, the group can be one that the reader does not see.
-    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
-    linked = set(FailureGroup.objects.filter(visible, pk__in=groups).values_list("pk", flat=True)) if groups else set()
     found: dict[tuple[int | str, ...], Cause] = {}
     for run in failed:
         group = group_of(run)
@@ -105,7 +102,7 @@ def causes(failed: Iterable[Run], permissions: Permissions) -> list[Cause]:
             # The task or the log said what failed.
             reason = failure_causes.shorten(group.title or reason)
         key = (group.pk,) if group else (run.environment_id, run.what if is_hidden else "", VARYING.sub("#", reason))
-        cause = found.setdefault(key, Cause(run, reason, group if group and group.pk in linked else None))
+        cause = found.setdefault(key, Cause(run, reason, group if run.sees_group else None))
         cause.keys.append(run.pk)
         cause.what[run.what] = None
     # Sorted is stable: of equally frequent ones the newest comes first.

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import Case, F, Min, Q, QuerySet, Value, When
+from django.db.models import Case, Exists, F, Min, OuterRef, Q, QuerySet, Value, When
 from django.db.models import Count as CountRows
 from django.db.models.functions import Coalesce
 from django.urls import reverse
@@ -17,7 +17,7 @@ from django.utils import timezone
 from portal.ui.run_links import CappedCount, first_keys, list_url, runs_url
 from runs import levels
 from runs.access.decisions import Permissions
-from runs.models import Run, RunRequest, Verb
+from runs.models import FailureGroup, Run, RunRequest, Verb
 from runs.models.request import OVER, State
 from runs.run_trends import FAILED
 from runs.trend_sums import Range
@@ -113,7 +113,7 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
         ],
         [stalled],
     )
-    rows = with_environments(runs).in_bulk({key for keys in lists[:4] for key in keys})
+    rows = with_environments(runs, permissions).in_bulk({key for keys in lists[:4] for key in keys})
     found = RunRequest.objects.select_related("change", "spec", "environment", "run")
     own = found.in_bulk(lists[4]) if lists[4] else {}
     # 3. Each with the list that has exactly the rows that are counted.
@@ -139,12 +139,17 @@ def current_runs(runs: QuerySet[Run], span: Range, user: User | AnonymousUser, p
     )
 
 
-def with_environments(runs: QuerySet[Run]) -> QuerySet[Run]:
+def with_environments(runs: QuerySet[Run], permissions: Permissions) -> QuerySet[Run]:
+    """Select what the panels show of runs, and of failed ones `sees_group`: whether the reader sees their group."""
     # Without the large columns, which no panel shows.
     large = ("parameters", "access_deployment__parameter_schema", "access_deployment__definition")
     # The group of a failed run, for the failures by cause.
     group = ("failure__message", "failure__group__message")
-    return runs.select_related("environment", "access_deployment__environment", "failure__group").defer(*large, *group)
+    # Of a run of an earlier deployment of that name, the group can be one that the reader does not see.
+    visible = permissions.q(Verb.SEE, deployment="access_deployment__")
+    seen = FailureGroup.objects.filter(visible, pk=OuterRef("failure__group"))
+    related = ("environment", "access_deployment__environment", "failure__group")
+    return runs.select_related(*related).defer(*large, *group).annotate(sees_group=Exists(seen))
 
 
 def own_requests(permissions: Permissions, user: User | AnonymousUser) -> QuerySet[RunRequest]:

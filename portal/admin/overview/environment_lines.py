@@ -9,7 +9,7 @@ from django.db.models import Count, Exists, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from flows.models import WorkPool
+from flows.models import UnassignedDeployment, WorkPool
 from flows.wording import how_to_deploy, plural
 from portal.ui import calendar
 from portal.ui.environment_status import EnvironmentStatus, status_of
@@ -38,6 +38,8 @@ def tiles(permissions: Permissions) -> list[Tile]:
     """Return a tile for each visible environment; the number of queries does not depend on how many there are."""
     open_ways = Bypass.objects.filter(environment=OuterRef("pk"), gone_at=None).order_by().values("environment")
     open_ways = open_ways.annotate(number=Count("pk"))
+    unassigned = UnassignedDeployment.objects.filter(server=OuterRef("server")).order_by().values("server")
+    unassigned = unassigned.annotate(number=Count("pk"))
     environments = (
         permissions.environments()
         .select_related("server__health")
@@ -47,6 +49,8 @@ def tiles(permissions: Permissions) -> list[Tile]:
             ),
             # For `oversight`, which shows them to administrators.
             ways=Coalesce(Subquery(open_ways.values("number")), 0),
+            # For `alarms`; of the server, which environments can share.
+            unassigned=Coalesce(Subquery(unassigned.values("number")), 0),
             pools=ArraySubquery(WorkPool.current.filter(environment=OuterRef("pk")).order_by().values("workers")),
         )
     )

@@ -35,7 +35,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
         "outside_changes": audit_panel.outside_changes(request),
         "rules_waiting": rules_waiting(request),
-        "unassigned": count_unassigned(request),
+        "unassigned": count_unassigned(request, permissions, [tile.status.environment for tile in found]),
         "paused_schedules": paused_schedules(permissions),
         "oversight": oversight.rows_for(request, [tile.status.environment for tile in found]),
         "oversight_headings": oversight.HEADINGS,
