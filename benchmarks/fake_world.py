@@ -54,6 +54,8 @@ class Counting:
         name: str | None,
         tags: Sequence[str],
         scheduled_for: datetime | None,
+        job_variables: Mapping[str, JSON],
+        work_queue_name: str,
     ) -> FlowRunRecord:
         with self.lock:
             self.creates[idempotency_key] += 1

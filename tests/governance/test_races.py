@@ -51,7 +51,14 @@ def test_the_count_of_double_launches_counts(db: None) -> None:
     assert race_rounds.double_launches() == 0
     for _ in range(2):
         prefect.create_flow_run(
-            uuid.uuid4(), parameters={}, idempotency_key="a", name=None, tags=(), scheduled_for=None
+            uuid.uuid4(),
+            parameters={},
+            idempotency_key="a",
+            name=None,
+            tags=(),
+            scheduled_for=None,
+            job_variables={},
+            work_queue_name="",
         )
     # Sent twice, without a request that knows.
     assert race_rounds.double_launches() == 2
