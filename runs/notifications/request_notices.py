@@ -22,7 +22,7 @@ Kind = RunEvent.Kind
 
 
 def notify_approvers(event: RunEvent) -> None:
-    """Notify those who can approve the current stage: those in its group, or anyone if it has none."""
+    """Notify those who can see and approve the current stage: those in its group, or anyone if it has none."""
     change = change_of(event)
     if change.environment is None or change.kind == ChangeRequest.Kind.RULES:
         notify_signers(change)
@@ -36,10 +36,13 @@ def notify_approvers(event: RunEvent) -> None:
     if group:
         people &= set(Group.objects.filter(name=group).values_list("user", flat=True))
 
+    sees = can_see(change)
+
     def may(listener: Listener) -> bool:
         if listener.key in others or listener.key not in people:
             return False
-        return all(listener.can(Verb.APPROVE, deployment, values) for deployment, values in specs)
+        # One can be allowed to approve what one is forbidden to see, and then finds no page to do it on.
+        return sees(listener) and all(listener.can(Verb.APPROVE, deployment, values) for deployment, values in specs)
 
     notify(
         Topic.WAITING,
@@ -85,8 +88,10 @@ def notify_at_gate(event: RunEvent) -> None:
         verb, others = Verb.APPROVE, {change.requested_by_id, change.on_behalf_of_id}
     values = requests.values_of(run_request)
 
+    sees = can_see(change)
+
     def may(listener: Listener) -> bool:
-        return listener.key not in others and listener.can(verb, run_request.deployment, values)
+        return listener.key not in others and sees(listener) and listener.can(verb, run_request.deployment, values)
 
     notify(
         Topic.WAITING,
