@@ -255,7 +255,7 @@ def test_an_emergency_override_requires_the_permission_the_name_and_a_reason(
     client = login(requester)
     assert has_button(text(client, emergency), "break-glass")
     for change, code in (
-        ({"confirmation": "monthly"}, "confirmation.mismatch"),
+        ({"confirmation": "month"}, "confirmation.mismatch"),
         ({"reason": " "}, "override.reason_required"),
         ({"minutes": "600"}, "override.minutes"),
         ({"minutes": "many"}, "override.minutes"),

@@ -199,7 +199,8 @@ def test_a_subflow_is_a_lane_that_unfolds_and_a_row_of_the_card(
     page = client.get(f"/admin/runs/run/{run.pk}/change/").content.decode()
     card = page.partition('data-live="subflows"')[2].partition("</section>")[0]
     assert ">quiet-otter</a>" in card
-    assert "inner/inner" in card
+    assert "inner" in card
+    assert "inner/inner" not in card
     assert f'Part of <a class="portal-link" href="/admin/runs/run/{run.pk}/change/"' in (
         client.get(f"/admin/runs/run/{child.pk}/change/").content.decode()
     )

@@ -115,7 +115,7 @@ def test_a_filter_keeps_what_it_says(
         deployment, 1, name="planned", created_upstream_at=evening, state_type="SCHEDULED", is_auto_scheduled=True
     )
     page = text(login(requester), query)
-    assert {name for name in ("early", "late", "planned") if f">{name}<" in page} == found
+    assert {name for name in ("early", "late", "planned") if re.search(rf">\s*{name}\s*<", page)} == found
 
 
 def test_hostile_names_and_tags_are_only_text(requester: User, deployment: Deployment, login: Login) -> None:

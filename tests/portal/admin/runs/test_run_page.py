@@ -48,7 +48,7 @@ def test_it_shows_name_state_deployment_and_environment(viewer: User, a_run: Run
     for piece in (
         "brave-otter",
         ">Running<",
-        "monthly/monthly",
+        ">monthly</a>",
         "Prefect (external)",
         "http://dev.test/runs/flow-run/",
     ):
