@@ -316,10 +316,17 @@ def test_secrets_are_sealed_with_the_newest_key_and_the_old_one_may_go(
     old, new = settings.FIELD_KEYS[0], Fernet.generate_key().decode()
     settings.FIELD_KEYS = [new, old]
     code, out, _ = say("rotate_keys", "--json")
-    sealed = {"hook secrets": 0, "idempotent requests": 0, "rule changes": 0, "run specs": 1, "servers": 1}
+    sealed = {
+        "channels": 0,
+        "hook secrets": 0,
+        "idempotent requests": 0,
+        "rule changes": 0,
+        "run specs": 1,
+        "servers": 1,
+    }
     assert (code, json.loads(out)) == (0, sealed)
     assert say("rotate_keys")[1] == (
-        "Secrets encrypted with the current key: 0 hook secrets, 0 idempotent requests, 0 rule changes, 0 run specs, "
+        "Secrets encrypted with the current key: 0 channels, 0 hook secrets, 0 idempotent requests, 0 rule changes, 0 run specs, "
         "0 servers.\n"
     )
     settings.FIELD_KEYS = [new]
