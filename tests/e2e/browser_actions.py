@@ -6,6 +6,7 @@ import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urljoin
 
 from playwright.sync_api import (
     Browser,
@@ -66,7 +67,8 @@ def open_request(page: Page) -> None:
     """After a run was requested: its request, whether the page has already led on to the run or not yet."""
     expect(page).to_have_url(re.compile(r"/(runrequest|run)/\d+/change/"))
     link = page.locator("a[href*='/runs/runrequest/'][href$='/change/']").first
-    page.goto(page.url.partition("?")[0] if "/runrequest/" in page.url else str(link.get_attribute("href")))
+    on_request = "/runrequest/" in page.url
+    page.goto(page.url.partition("?")[0] if on_request else urljoin(page.url, str(link.get_attribute("href"))))
 
 
 def confirm(page: Page) -> None:
