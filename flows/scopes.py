@@ -95,7 +95,7 @@ def scope_of(
 
     `home` is the one of these that it is in now, `earlier` are other environments that it was in, or whose scopes it
     was in, and `confirmed` is where an administrator said that it belongs. Without that it leaves nothing that it was
-    in: whoever can change a tag in Prefect would otherwise choose the rules.
+    in: a changed tag in Prefect must not change its rules.
     """
     target = only(covering(scopes, features))
     is_confirmed = target is not None and target == confirmed

@@ -2035,9 +2035,16 @@ SABOTAGES = (
     Sabotage(
         "the tags of a deployment are not read again at launch",
         ("tests/governance/test_scopes.py::test_a_deployment_that_comes_into_a_protected_scope_is_run_by_nobody",),
-        "runs/definitions/launch_check.py",
+        "runs/governance/in_scope.py",
         "    if environment.is_scoped and not placement.is_here(",
         "    if not environment.is_scoped and not placement.is_here(",
+    ),
+    Sabotage(
+        "a schedule in Prefect becomes active under other rules",
+        ("tests/governance/test_scopes.py::test_a_schedule_in_prefect_does_not_start_in_another_scope",),
+        "runs/dispatch/save_schedule.py",
+        "        require_here(deployment, record)\n",
+        "        pass\n",
     ),
     Sabotage(
         "one administrator takes a deployment out of a protected environment",

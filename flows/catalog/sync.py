@@ -137,7 +137,7 @@ def locked_together(environment: Environment) -> list[Environment]:
     return environments
 
 
-def refresh(deployment: Deployment, *, on_change: OnChange | None = None, on_move: OnMove | None = None) -> None:
+def refresh(deployment: Deployment, *, on_change: OnChange, on_move: OnMove) -> None:
     """Sync one deployment, such as after its schedules were paused. Raises `PrefectError`."""
     now = timezone.now()
     environment = deployment.environment
@@ -155,9 +155,8 @@ def refresh(deployment: Deployment, *, on_change: OnChange | None = None, on_mov
         changes = []
         for each in environments:
             changes += upsert(each, assigned.records[each.pk], templates, at=now)
-        if on_change:
-            on_change(changes)
-        if on_move and assigned.moves:
+        on_change(changes)
+        if assigned.moves:
             on_move(environment, assigned.moves)
 
 

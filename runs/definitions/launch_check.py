@@ -6,15 +6,14 @@ import time
 from uuid import UUID
 
 from flows import definition
-from flows.catalog import definition_reader, placement
+from flows.catalog import definition_reader
 from flows.definition import Definition
 from flows.models import Environment
 from flows.prefect_api.records import DeploymentRecord
-from flows.shared_servers import read_together
 from flows.wording import deployment_name
 from runs.access.decisions import Target
 from runs.errors import Refused
-from runs.governance.in_scope import left_scope
+from runs.governance.in_scope import require_here
 from runs.governance.requirements import requirements_for
 from runs.models import Action, ChangeRequest, RunRequest, RunSpec
 from runs.models.action import OPEN, Kind, State
@@ -39,9 +38,7 @@ def require_unchanged_since(change: ChangeRequest, spec: RunSpec, environment: E
     if not change.needs_approval and not requirements.refuse_moving and not environment.is_scoped:
         return
     record, found = read_shared(environment, spec.deployment_prefect_id)
-    # A tag that was changed since the last sync counts at once.
-    if environment.is_scoped and not placement.is_here(environment, read_together(environment), record):
-        raise left_scope(spec.deployment)
+    require_here(spec.deployment, record)
     requirements.require_pinned(spec.deployment_name, definition.with_profile(found, spec.profile))
     if change.needs_approval and definition.fingerprint(found) != spec.definition_fingerprint:
         fields = definition.changed_fields(spec.definition, found)

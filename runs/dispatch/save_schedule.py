@@ -19,7 +19,9 @@ from flows.prefect_api.records import DeploymentRecord, NotFound, ScheduleRecord
 from runs import actions, definitions, native_schedules
 from runs.automation import native_checks, schedule_states
 from runs.dispatch.leases import record_attempt
+from runs.governance import deployment_moves
 from runs.governance.freezes import freeze_of
+from runs.governance.in_scope import require_here
 from runs.models import Action, Schedule
 from runs.models.action import State
 
@@ -46,13 +48,15 @@ def save_schedule(action: Action) -> None:
             raise
         actions.settle(action, to=State.DONE)
         return
+    if native_schedules.is_to_be_active(schedule):
+        require_here(deployment, record)
     if not actions.note_sending(action):
         return
     delete_replaced(client, schedule, record)
     send(client, schedule, record)
     actions.move(action, to=State.SENT)
     # 3. Prefect's answer is no proof: read it.
-    sync.refresh(deployment, on_change=definitions.record_changes)
+    sync.refresh(deployment, on_change=definitions.record_changes, on_move=deployment_moves.record_moves)
     settle(action, sent=native_schedules.wanted_state(schedule))
 
 

@@ -1,7 +1,7 @@
 """Deployments that leave the scope of their environment, or are in none: what is recorded, and how one is assigned.
 
-Whoever can change a tag in Prefect must not choose the rules by it. So a deployment stays where it was, and nothing of
-it can be run, until an administrator confirms the move; out of a protected environment that needs a second signature.
+A changed tag in Prefect must not change the rules of a deployment. So it stays where it was, and nothing of it can be
+run, until an administrator confirms the move; out of a protected environment that needs a second signature.
 """
 
 from __future__ import annotations

@@ -10,12 +10,14 @@ from flows.models import Automation, Deployment, Environment, Health, Server, Un
 from runs import changes, dispatch, mirror, requests, tasks
 from runs.access.decisions import Permissions
 from runs.actors import Actor
+from runs.automation import schedule_clock, schedule_states, schedules
 from runs.governance import configuration, deployment_moves, freezes, grants, pausing
 from runs.models import Action, AuditEntry, ChangeRequest, Run, RunRequest, Verb
 from runs.models.notification import Subscription
 from tests.background import notices, queued_tasks
 from tests.cast import ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.fakes.prefect import FakePrefect
+from tests.made_schedules import let_schedule, schedule_of
 from tests.refusals import forbidden, refused
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +72,11 @@ def where(deployment: Deployment) -> dict[str, bool]:
     """Environment -> whether the deployment can be run there."""
     rows = Deployment.objects.filter(prefect_id=deployment.prefect_id, deleted_upstream_at=None)
     return {row.environment.slug: row.left_scope_at is None for row in rows.select_related("environment")}
+
+
+def carry_out_all() -> None:
+    for action in Action.objects.filter(state__in=["wanted", "sent"]).order_by("pk"):
+        tasks.carry_out(action.pk)
 
 
 # What belongs where
@@ -165,6 +172,38 @@ def test_a_deployment_that_comes_into_a_protected_scope_is_run_by_nobody(
         requests.submit(deployment, MONTH, by=by(developer))
     assert deployment.description == ""
     assert not Run.objects.exists()
+
+
+def test_a_schedule_in_prefect_does_not_start_in_another_scope(
+    shared: FakePrefect, low: Environment, developer: User
+) -> None:
+    let_schedule(developer, add(shared, "one", "dev"))
+    deployment = Deployment.objects.get()
+    schedule_of(deployment, developer, parameters=MONTH, is_native=True)
+    schedule_clock.tick()
+    # Before the next sync: what saves it reads the tags.
+    shared.change_deployment(deployment.prefect_id, tags=("prod",))
+    carry_out_all()
+    assert Action.objects.get().state == "failed"
+    assert "scope" in Action.objects.get().message
+    assert not any(each.schedules for each in shared.deployments())
+
+
+def test_a_schedule_that_ends_is_deleted_in_another_scope_too(
+    shared: FakePrefect, low: Environment, developer: User
+) -> None:
+    let_schedule(developer, add(shared, "one", "dev"))
+    deployment = Deployment.objects.get()
+    kept = schedule_of(deployment, developer, parameters=MONTH, is_native=True)
+    schedule_clock.tick()
+    carry_out_all()
+    assert [len(each.schedules) for each in shared.deployments()] == [1]
+    shared.change_deployment(deployment.prefect_id, tags=("prod",))
+    schedules.end(schedule_states.rows().get(pk=kept.pk), by=by(developer))
+    carry_out_all()
+    assert [len(each.schedules) for each in shared.deployments()] == [0]
+    # What the portal has read then is recorded, as by a sync.
+    assert AuditEntry.objects.filter(verb="deployment.left_scope").count() == 1
 
 
 def test_administrators_are_notified_and_no_one_else(
