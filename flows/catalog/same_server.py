@@ -23,8 +23,8 @@ class SameServer(PrefectError):
         mine = " and ".join(map(str, environments))
         verb = "is" if len(environments) == 1 else "are"
         super().__init__(
-            f"{mine} {verb} the same Prefect server as {names}: their deployments have the same ids. One server can "
-            "be only one active environment.",
+            f"{mine} {verb} the same Prefect server as {names}: their deployments have the same ids. Disable one, or "
+            "enter the same URL for each and give each a scope of the server.",
             code="environment.same_server",
         )
         self.environments = environments
