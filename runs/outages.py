@@ -25,9 +25,8 @@ def report() -> None:
     now = timezone.now()
     places = Environment.objects.filter(is_active=True).select_related("server__health").order_by("pk")
     known = {row.environment_id: row for row in Outage.objects.filter(ended_at=None)}
-    found = {place.pk: health for place in places if (health := getattr(place.server, "health", None))}
     for place in places:
-        health, outage = found.get(place.pk), known.pop(place.pk, None)
+        health, outage = getattr(place.server, "health", None), known.pop(place.pk, None)
         if health is None:
             continue
         if outage and health.state == Health.State.UP:

@@ -77,6 +77,11 @@ class Target:
         return cls.of(governing) if governing else cls(run.environment, run.flow_name)
 
     @classmethod
+    def named(cls, run: Run) -> Target:
+        """What rules select a run by: its own names and tags, not those of the run that it is part of."""
+        return cls(run.environment, run.flow_name, run.deployment_name, tuple(run.tags))
+
+    @classmethod
     def whole(cls, environment: Environment) -> Target:
         """Everything in an environment: only grants and policies without a narrower selector match it."""
         return cls(environment, "")

@@ -10,10 +10,9 @@ from flows.models import Deployment, Environment
 from flows.wording import deployment_name
 from runs.access.decisions import Permissions
 from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_items import values_over
+from runs.automation.chain_items import require_harmless, values_over
 from runs.errors import Refused
 from runs.models import Verb
-from runs.requests.destructive import is_destructive
 
 
 def deployments_of(definition: Definition, environment: Environment) -> dict[str, Deployment]:
@@ -71,19 +70,14 @@ def require_parameters(step: Step, deployment: Deployment) -> None:
             raise Refused(
                 "chain.parameter_required", f"Step {step.key}: {deployment} needs a value for {name}.", step=step.key
             )
-    over = step.over
-    each = values_over(step, over, deployment, over.values) if over and over.values is not None else []
-    for constants in (
-        [{**step.constants, over.parameter: value} for value in each] if over and each else [step.constants]
-    ):
+    runs = [step.constants]
+    if step.over and step.over.values is not None:
+        values = values_over(step, step.over, deployment, step.over.values)
+        runs = [{**step.constants, step.over.parameter: value} for value in values]
+    for constants in runs:
         others = [name for name in properties if name not in constants]
         try:
-            values = schemas.validate(schemas.without(schema, others), constants, defaults={})
+            found = schemas.validate(schemas.without(schema, others), constants, defaults={})
         except schemas.Invalid as invalid:
             raise Refused("chain.parameter_invalid", f"Step {step.key}: {invalid}", step=step.key) from invalid
-        if is_destructive(deployment, {**deployment.parameter_defaults, **values}):
-            raise Refused(
-                "chain.destructive",
-                f"Step {step.key}: {deployment} deletes data, which is confirmed for each run. Run it by itself.",
-                step=step.key,
-            )
+        require_harmless(step, deployment, {**deployment.parameter_defaults, **found})

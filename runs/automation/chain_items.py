@@ -69,12 +69,17 @@ def require_each(
         found = schemas.validate(schema, {**fixed, over.parameter: value}, defaults=defaults)
         for verb in (Verb.TRIGGER, Verb.BACKFILL):
             by.require(verb, deployment, found)
-        if is_destructive(deployment, found):
-            raise Refused(
-                "chain.destructive",
-                f"Step {step.key}: {deployment} deletes data, which is confirmed for each run. Run it by itself.",
-                step=step.key,
-            )
+        require_harmless(step, deployment, found)
+
+
+def require_harmless(step: Step, deployment: Deployment, values: Mapping[str, Any]) -> None:
+    """Refuse a run that deletes data, because it has to be confirmed by itself."""
+    if is_destructive(deployment, values):
+        raise Refused(
+            "chain.destructive",
+            f"Step {step.key}: {deployment} deletes data, which is confirmed for each run. Run it by itself.",
+            step=step.key,
+        )
 
 
 # While it runs --------------------------------------------------------------------------------------------------------

@@ -163,12 +163,10 @@ def happening(
     artifact = artifacts.get(event.data.get("artifact", 0))
     if run is None or (trigger == Trigger.ARTIFACT and artifact is None):
         return None
-    # By its own names, not those of the run that it is part of.
-    target = Target(environment, run.flow_name, run.deployment_name, tuple(run.tags))
     return Happening(
         event,
         trigger,
-        target,
+        Target.named(run),
         name=artifact.key if artifact else "",
         state=event.data.get("state", ""),
         run=run,

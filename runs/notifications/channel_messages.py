@@ -13,6 +13,7 @@ from typing import Any
 
 from runs.automation.hook_messages import sign_standard
 from runs.models import Channel, Delivery, Notification
+from runs.notifications.links import is_web
 
 Kind = Channel.Kind
 
@@ -106,11 +107,6 @@ BODIES: Mapping[str, Callable[[Notification, str], dict[str, Any]]] = {
     Kind.TEAMS: teams_body,
     Kind.SERVICE: service_body,
 }
-
-
-def is_web(link: str) -> bool:
-    """Return whether a link is an address; without PORTAL_PUBLIC_URL it is a path."""
-    return link.startswith(("https://", "http://"))
 
 
 def escape_slack(text: str) -> str:

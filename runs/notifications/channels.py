@@ -198,8 +198,7 @@ def notify(channel: Channel, by: Actor, what: str, why: str = "") -> None:
         f"Channel {channel} {what}",
         f"{place}. {why or f'By {by.name}. Notifications that rules send there leave the portal.'}",
         target=channel,
-        # It is no topic that others choose.
-        may=lambda listener: False,
+        only_overseers=True,
     )
 
 

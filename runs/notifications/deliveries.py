@@ -62,9 +62,12 @@ def replay(delivery: Delivery) -> None:
 
 def open_rows(now: datetime) -> QuerySet[Delivery]:
     """Return the rows that are due: null is one that was not attempted yet. Channels that rest have none."""
-    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
     is_awake = Q(channel__next_attempt_at=None) | Q(channel__next_attempt_at__lte=now)
-    return Delivery.objects.filter(is_due, is_awake, state=State.WANTED)
+    return due(now).filter(is_awake)
+
+
+def due(now: datetime) -> QuerySet[Delivery]:
+    return Delivery.objects.filter(Q(next_attempt_at=None) | Q(next_attempt_at__lte=now), state=State.WANTED)
 
 
 def due_lanes() -> list[int]:
@@ -87,9 +90,7 @@ def claim_together(delivery: Delivery, person: User, most: int) -> list[Delivery
 def claim(delivery: Delivery) -> bool:
     """Take the lease of a row in one UPDATE, and read it; return whether it was free."""
     now = timezone.now()
-    is_due = Q(next_attempt_at=None) | Q(next_attempt_at__lte=now)
-    free = Delivery.objects.filter(is_due, pk=delivery.pk, state=State.WANTED)
-    if not free.update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
+    if not due(now).filter(pk=delivery.pk).update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         return False
     delivery.refresh_from_db(fields=["attempts", "next_attempt_at"])
     return True

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import smtplib
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
-from django.utils.module_loading import import_string
 
 from runs.models import Notification
+from runs.notifications.links import is_web, link_of
 
 # SMTP: 5xx is permanent, 4xx is temporary.
 PERMANENT = 500
@@ -35,7 +34,7 @@ def send(notices: Sequence[Notification], to: str) -> None:
             "notice": notice,
             "subject": subject_of(notice),
             "link": link,
-            "is_path": not link.startswith(("https://", "http://")),
+            "is_path": not is_web(link),
         }
         for notice, link in zip(notices, links, strict=True)
     ]
@@ -53,21 +52,6 @@ def plain_text(notice: Notification) -> str:
     if not link:
         return f"{notice.text}\n"
     return f"{notice.text}\n\n{'' if settings.PUBLIC_URL else 'In the portal: '}{link}\n"
-
-
-def link_of(notice: Notification) -> str:
-    """Return the address of what a message is about, "" if it is about nothing that has a page.
-
-    Without PORTAL_PUBLIC_URL, which no request can replace, it is a path.
-    """
-    path = path_to(notice.target_kind, notice.target_id) if notice.target_kind else ""
-    return f"{settings.PUBLIC_URL.rstrip('/')}{path}" if path else ""
-
-
-def path_to(kind: str, pk: str) -> str:
-    """The path of a page of the portal; a setting names the function, because only the portal knows its addresses."""
-    find_path = cast("Callable[[str, str], str]", import_string(settings.LINK_TO))
-    return find_path(kind, pk)
 
 
 def error_label(error: Exception) -> str:

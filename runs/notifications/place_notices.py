@@ -45,7 +45,7 @@ def notify_of_drift(event: RunEvent) -> None:
     if artifact is None or HIGH not in (level, before):
         return
     run, place = artifact.run, artifact.run.environment
-    target = Target(place, run.flow_name, run.deployment_name, tuple(run.tags))
+    target = Target.named(run)
     audience = Audience([Topic.DRIFT], [target])
     what = "High drift" if level == HIGH else "Drift is no longer high"
     text = f"{deployment_name(run.what)} in {place} reported the level {level}; before it was {before}. Run: {run}."

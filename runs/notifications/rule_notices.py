@@ -77,5 +77,6 @@ def notify_of_unassigned(event: RunEvent) -> None:
     text = "Nothing of these deployments can be run until an administrator confirms where they belong:"
     more = f"\nand {event.data['more']} more" if event.data["more"] else ""
     lines = "\n".join([text, "", *event.data["lines"]])
-    # To no subscribers: who sees one environment must not learn of others on its server.
-    notify_overseers(Topic.RULES, [], "Deployments have to be assigned", f"{lines}{more}")
+    # A person who can see one environment must not learn of others on its server.
+    text = f"{lines}{more}"
+    notify_overseers(Topic.RULES, [], "Deployments have to be assigned", text, only_overseers=True)

@@ -120,10 +120,8 @@ def ends_of(events: Sequence[RunEvent]) -> list[End]:
         if run is None or (run.parent_id and not run.deployment_id):
             continue
         request_id = linked.get(run.pk) or named.get(run.pk)
-        # By its own names, as other rules match runs, not those of the run that it is part of.
-        target = Target(run.environment, run.flow_name, run.deployment_name, tuple(run.tags))
         requesters = people.get(request_id or 0, frozenset())
-        found.append(End(run, event.data["state"], target, request_id, requesters))
+        found.append(End(run, event.data["state"], Target.named(run), request_id, requesters))
     return found
 
 

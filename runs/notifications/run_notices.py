@@ -41,7 +41,7 @@ def notify_of_stalls(event: RunEvent) -> None:
         return
 
     topics = {run: [Topic.STALLED, *([Topic.LATE] if kinds[run.pk] == Stall.LATE.label else [])] for run in runs}
-    targets = {run: Target(environment, run.flow_name, run.deployment_name, tuple(run.tags)) for run in runs}
+    targets = {run: Target.named(run) for run in runs}
     audience = Audience([Topic.STALLED, Topic.LATE], [*targets.values()])
     for listener in audience.of([Topic.STALLED, Topic.LATE], [*targets.values()]):
         theirs = [
@@ -141,8 +141,8 @@ LEVEL_TOPICS: dict[str, tuple[Topic, ...]] = {
 
 def is_for(run: Run, listener: Listener) -> bool:
     """Return whether the person requested the run, or can cancel it; or a channel hears of it."""
+    if listener.channel:
+        return listener.sees(Target.named(run))
     run_request = getattr(run, "run_request", None)
     is_own = run_request is not None and run_request.change.requested_by_id == listener.key
-    if listener.channel:
-        return listener.sees(Target(run.environment, run.flow_name, run.deployment_name, tuple(run.tags)))
     return is_own or listener.can(Verb.CANCEL, Target.of_run(run))

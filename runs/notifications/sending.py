@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from flows import encryption, plain_text
 from runs.models import Channel, Delivery
-from runs.notifications import channel_messages, channels, deliveries, email_choices, mail, pinned_http
+from runs.notifications import channel_messages, channels, deliveries, email_choices, links, mail, pinned_http
 from runs.notifications.deliveries import EMAIL, State
 from runs.notifications.pinned_http import Answer, NoAnswer
 
@@ -139,7 +139,7 @@ def send_to_channel(delivery: Delivery, channel: Channel) -> bool:
 def exchange(delivery: Delivery, channel: Channel, address: str, secret: str) -> Answer:
     """Send one message and return the answer; raises `NoAnswer`."""
     notice = delivery.notification
-    body = channel_messages.body_of(channel.kind, notice, mail.link_of(notice))
+    body = channel_messages.body_of(channel.kind, notice, links.link_of(notice))
     if channel.kind == Channel.Kind.SERVICE:
         return send_by_apprise(address, body)
     headers = channel_messages.headers_of(delivery, body, secret, timezone.now())
