@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from portal.auth.request_user import permissions_of
-from portal.lists.filters import ChoiceFilter, Choices
+from portal.lists.filters import ChoiceFilter, Choices, FlagFilter
 from runs import list_filters
 
 
@@ -25,14 +25,8 @@ class EnvironmentFilter(ChoiceFilter):
         return list_filters.in_environment(values[-1])
 
 
-class PausedFilter(ChoiceFilter):
+class PausedFilter(FlagFilter):
     title = "state"
     parameter_name = "paused"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("yes", "Paused"), ("no", "Not paused")]
-
-    @classmethod
-    def selects(cls, values: list[str]) -> Q:
-        wanted = {"yes": True, "no": False}.get(values[-1])
-        return Q() if wanted is None else Q(is_paused=wanted)
+    column = "is_paused"
+    labels = ("Paused", "Not paused")

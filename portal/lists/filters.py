@@ -22,6 +22,7 @@ LONGEST_TEXT = 700
 # In place of a day: a saved view of today is about the day on which it is opened.
 TODAY = "today"
 Choices = Sequence[tuple[str, str]]
+FLAGS = {"yes": True, "no": False}
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,21 @@ class ChoiceFilter(RowFilter):
         chosen = self.value() or ""
         options = [Option(str(value), str(label), str(value) == chosen) for value, label in self.lookup_choices]
         return Control("choice", self.parameter_name, self.title, options, [chosen], placeholder=self.every)
+
+
+class FlagFilter(ChoiceFilter):
+    """Whether a boolean column is true; the labels are those of true and of false."""
+
+    column: ClassVar[str] = ""
+    labels: ClassVar[tuple[str, str]] = ("Yes", "No")
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [*zip(FLAGS, self.labels, strict=True)]
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        wanted = FLAGS.get(values[-1])
+        return Q() if wanted is None else Q(**{cls.column: wanted})
 
 
 class OfferedFilter(ChoiceFilter):

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.db.models import Max
 
-from portal.ui.text import number
+from portal.admin import repeats
 from runs.errors import Refused
 from runs.models import Channel
 from runs.notifications import channels
@@ -77,10 +76,9 @@ class NewChannelForm(ChannelForm):
 
     def newest(self) -> int:
         """Return the key of the newest channel: what the page knew when it was opened."""
-        found: int | None = Channel.objects.aggregate(newest=Max("pk"))["newest"]
-        return found or 0
+        return repeats.newest(Channel.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer channel of that name than the page knew."""
-        known = number(self.data.get("newest"), otherwise=0)
-        return Channel.objects.filter(name=self.cleaned_data["name"].strip(), pk__gt=known).exists()
+        rows = Channel.objects.filter(name=self.cleaned_data["name"].strip())
+        return repeats.created_since(rows, self.data.get("newest")).exists()

@@ -9,8 +9,8 @@ from typing import Any
 from django import forms
 
 from flows.models import Deployment, Environment
+from portal.admin import repeats
 from portal.admin.hooks.forms import CODE, INPUT, PLAIN, deployments_for, label_of, read_mapping
-from portal.ui.text import number
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import event_rules
@@ -212,9 +212,8 @@ class NewRuleForm(RuleForm):
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: the person has a newer rule of that name than the page knew."""
-        known = number(self.data.get("newest_rule"), otherwise=0)
-        name = self.cleaned_data["name"].strip()
-        return EventRule.objects.filter(owner=self.by.user.pk, name=name, pk__gt=known).exists()
+        rows = EventRule.objects.filter(owner=self.by.user.pk, name=self.cleaned_data["name"].strip())
+        return repeats.created_since(rows, self.data.get("newest_rule")).exists()
 
 
 def read_condition(line: str) -> dict[str, Any]:

@@ -9,20 +9,14 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from flows.models.global_limit import TAG
-from portal.lists.filters import ChoiceFilter, Choices
+from portal.lists.filters import ChoiceFilter, Choices, FlagFilter
 
 
-class ActiveFilter(ChoiceFilter):
+class ActiveFilter(FlagFilter):
     title = "state"
     parameter_name = "active"
-
-    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
-        return [("yes", "Active"), ("no", "Inactive")]
-
-    @classmethod
-    def selects(cls, values: list[str]) -> Q:
-        wanted = {"yes": True, "no": False}.get(values[-1])
-        return Q() if wanted is None else Q(is_active=wanted)
+    column = "is_active"
+    labels = ("Active", "Inactive")
 
 
 class KindFilter(ChoiceFilter):

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 from django import forms
-from django.db.models import Max, Q
+from django.db.models import Q
 
 from flows.models import Deployment
+from portal.admin import repeats
 from portal.admin.access.forms import read_condition
-from portal.ui.text import number
 from runs.access import predicates
 from runs.access.decisions import Permissions
 from runs.actors import Actor
@@ -124,14 +124,13 @@ class NewHookForm(HookForm):
 
     def newest_hook(self) -> int:
         """Return the key of the newest hook: what the page knew when it was opened."""
-        found: int | None = Hook.objects.aggregate(newest=Max("pk"))["newest"]
-        return found or 0
+        return repeats.newest(Hook.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: the account has a newer hook of that name than the page knew."""
-        known = number(self.data.get("newest_hook"), otherwise=0)
         values = self.cleaned_data
-        return Hook.objects.filter(account=values["account"], name=values["name"].strip(), pk__gt=known).exists()
+        rows = Hook.objects.filter(account=values["account"], name=values["name"].strip())
+        return repeats.created_since(rows, self.data.get("newest_hook")).exists()
 
 
 def read_mapping(text: str) -> dict[str, Any]:

@@ -6,10 +6,9 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
-from django.db.models import Max
 
 from flows.models import Environment
-from portal.ui.text import number
+from portal.admin import repeats
 from runs import levels, names
 from runs.access.decisions import Permissions
 from runs.errors import Refused
@@ -75,15 +74,14 @@ class LevelForm(forms.Form):
 
     def newest(self) -> int:
         """Return the key of the newest level: what the page knew when it was opened."""
-        found: int | None = ServiceLevel.objects.aggregate(newest=Max("pk"))["newest"]
-        return found or 0
+        return repeats.newest(ServiceLevel.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer level of these values than the page knew."""
         values = self.arguments()
         same = {name: values[name] for name in ("environment", "kind", "threshold", "full_name", "tag")}
-        known = number(self.data.get("newest"), otherwise=0)
-        return ServiceLevel.objects.filter(**same, removed_at=None, pk__gt=known).exists()
+        rows = ServiceLevel.objects.filter(**same, removed_at=None)
+        return repeats.created_since(rows, self.data.get("newest")).exists()
 
     def arguments(self) -> dict[str, Any]:
         values = dict(self.cleaned_data)

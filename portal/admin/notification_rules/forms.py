@@ -6,10 +6,10 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import Group
-from django.db.models import Max, Q
+from django.db.models import Q
 
 from flows.models import Environment
-from portal.ui.text import number
+from portal.admin import repeats
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.errors import Refused
@@ -92,16 +92,14 @@ class NotificationRuleForm(forms.Form):
 
     def newest(self) -> int:
         """Return the key of the newest rule: what the page knew when it was opened."""
-        found: int | None = NotificationRule.objects.aggregate(newest=Max("pk"))["newest"]
-        return found or 0
+        return repeats.newest(NotificationRule.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer rule of this name than the page knew."""
         group, channel = self.cleaned_data.get("group"), self.cleaned_data.get("channel")
         receiver = Q(group=group, channel=channel) if group or channel else Q(person=self.by.user.pk)
-        known = number(self.data.get("newest"), otherwise=0)
-        rows = NotificationRule.objects.filter(receiver, name=self.cleaned_data["name"].strip(), pk__gt=known)
-        return rows.filter(removed_at=None).exists()
+        rows = NotificationRule.objects.filter(receiver, name=self.cleaned_data["name"].strip(), removed_at=None)
+        return repeats.created_since(rows, self.data.get("newest")).exists()
 
     def arguments(self) -> dict[str, Any]:
         return {**self.cleaned_data, "after_minutes": self.cleaned_data["after_minutes"] or 0}

@@ -8,13 +8,13 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth.models import User
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from flows.db_text import sanitize
 from flows.models import Environment
+from portal.admin import repeats
 from portal.admin.access.forms import VerbLine, read_condition, text, verb_groups
-from portal.ui.text import number
 from runs.access import predicates
 from runs.access.decisions import Permissions
 from runs.errors import Refused
@@ -134,16 +134,14 @@ class TokenForm(forms.Form):
 
     def newest_token(self) -> int:
         """Return the key of the newest token of these accounts: what the page knew when it was opened."""
-        found: int | None = Token.objects.filter(user__in=self.accounts).aggregate(newest=Max("pk"))["newest"]
-        return found or 0
+        return repeats.newest(Token.objects.filter(user__in=self.accounts))
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: the account has a newer token of that name than the page knew."""
-        known = number(self.data.get("newest_token"), otherwise=0)
         values = self.cleaned_data
         # Those of CI jobs come by themselves meanwhile.
         rows = Token.objects.filter(user=values["account"], name=values["name"], job_trust=None)
-        return rows.filter(pk__gt=known).exists()
+        return repeats.created_since(rows, self.data.get("newest_token")).exists()
 
     def refuse(self, refusal: Refused) -> None:
         """Show a refusal of the service at the field that it is about."""
