@@ -7,6 +7,7 @@ from django.db import models
 
 from flows.models.environment import Environment
 from flows.models.server import Server
+from flows.wording import deployment_name
 
 
 class UnassignedDeployment(models.Model):
@@ -53,4 +54,4 @@ class UnassignedDeployment(models.Model):
         constraints = [models.UniqueConstraint(fields=["server", "prefect_id"], name="unique_unassigned_per_server")]
 
     def __str__(self) -> str:
-        return self.full_name
+        return deployment_name(self.full_name)

@@ -12,6 +12,7 @@ from flows import scopes
 from flows.catalog import placement
 from flows.catalog.placement import Move, MoveKind
 from flows.models import Deployment, Environment, UnassignedDeployment
+from flows.wording import deployment_name
 from runs import audit, events, queue
 from runs.actors import Actor
 from runs.errors import Refused
@@ -78,14 +79,14 @@ def describe(move: Move, places: Mapping[int, Environment]) -> str:
     """Return what happened to a deployment, and under which rules it could come, as a line."""
     now = names_of(sorted(move.covered_by), places)
     where = f"in the scope of {now}" if now else "in no scope"
-    home = places.get(move.before or 0)
+    name, home = deployment_name(move.full_name), places.get(move.before or 0)
     if home is None:
-        return f"{move.full_name} is {where}."
+        return f"{name} is {where}."
     target = places.get(scopes.only(move.covered_by) or 0)
     rules = ""
     if target and is_guarded(target) != is_guarded(home):
         rules = f", whose rules are {'stricter' if is_guarded(target) else 'looser'}"
-    return f"{move.full_name} was in {home} and is {where}{rules}."
+    return f"{name} was in {home} and is {where}{rules}."
 
 
 def assign(

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 
 from flows.models import Deployment, Environment
+from flows.wording import deployment_name
 
 
 class Drift(models.Model):
@@ -53,7 +54,7 @@ class Drift(models.Model):
         indexes = [models.Index(fields=["-changed_at", "-id"], condition=~Q(kinds=[]), name="drift_newest")]
 
     def __str__(self) -> str:
-        return f"{self.left_name} in {self.left_environment} and {self.right_environment}"
+        return f"{deployment_name(self.left_name)} in {self.left_environment} and {self.right_environment}"
 
     @property
     def labels(self) -> list[str]:

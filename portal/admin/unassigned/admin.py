@@ -72,8 +72,8 @@ class UnassignedDeploymentAdmin(RestrictedAdmin):
         return bool(request.user.is_active) and rule_changes.oversees(actor_of(request))
 
     @admin.display(description="name", ordering="full_name")
-    def named(self, row: UnassignedDeployment) -> str:
-        return row.full_name
+    def named(self, row: UnassignedDeployment) -> SafeString:
+        return render_to_string("portal/_name.html", {"full_name": row.full_name})
 
     @admin.display(description="stays in")
     def where(self, row: UnassignedDeployment) -> str | SafeString:
