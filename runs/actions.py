@@ -152,8 +152,8 @@ def settle(action: Action, *, to: State, message: str = "") -> None:
         act.after = describe_result(action)
 
 
-def ask_to_save(schedule: Schedule, *, by: Actor | None = None, reason: str = "", ticket: str = "") -> None:
-    """Have Prefect's copy of a schedule made what the portal has; the caller holds the lock on its row.
+def request_save(schedule: Schedule, *, by: Actor | None = None, reason: str = "", ticket: str = "") -> None:
+    """Queue an action that makes Prefect's copy of a schedule what the portal has; the caller has its row locked.
 
     What is to be saved is read when it is sent: while one is open, another would say the same.
     """

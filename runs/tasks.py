@@ -266,7 +266,7 @@ def pause_frozen_schedules() -> None:
 
 
 def escalate() -> None:
-    """Have rules hear of requests that nobody decided in time."""
+    """Notify the receivers of rules of requests that nobody decided in time."""
     notifications.escalate()
 
 

@@ -210,7 +210,7 @@ SENTENCES: dict[str, list[str]] = {
     "channel.kind": ["There is no such kind of channel."],
     "channel.name": ["Give the channel a name, such as “operations room”."],
     "channel.no_secret": ["Only messages to a webhook are signed."],
-    "channel.taken": ["There is another channel of the name {}."],
+    "channel.taken": ["A channel named {} already exists."],
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
     "credential.reenter": ["{…}"],
@@ -454,7 +454,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "notification_rule.name": ["Give the rule a name, such as “nightly loads”."],
     "notification_rule.not_yours": [
-        "Only administrators decide what groups and channels hear of, and only you what you do."
+        "Only administrators can manage the rules of groups and channels, and each person their own."
     ],
     "notification_rule.personal": ["{} is about one person, and so for people only."],
     "notification_rule.receivers": ["Choose a group or a channel, not both."],

@@ -136,7 +136,7 @@ SABOTAGES = (
         "if listener",
     ),
     Sabotage(
-        "a channel hears of a protected environment that its rule does not name",
+        "a channel receives messages about a protected environment that its rule does not name",
         (
             "tests/runs/notifications/test_notification_rules.py"
             "::test_a_channel_hears_of_a_protected_environment_only_by_its_name",
@@ -153,7 +153,7 @@ SABOTAGES = (
         "None",
     ),
     Sabotage(
-        "anyone decides what a group hears of",
+        "anyone decides what a group receives",
         (
             "tests/runs/notifications/test_notification_rules.py"
             "::test_each_decides_for_themselves_and_administrators_for_groups",
@@ -1850,7 +1850,7 @@ SABOTAGES = (
         "",
     ),
     Sabotage(
-        "nobody hears that a backfill stopped",
+        "nobody is notified that a backfill stopped",
         ("tests/runs/changes/test_pacing.py::test_requester_and_approvers_are_notified_once_that_it_stopped",),
         "runs/changes/release.py",
         '    events.record(RunEvent.Kind.BACKFILL_STOPPED, change=change, data={"message": change.message})\n',

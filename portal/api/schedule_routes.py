@@ -31,8 +31,7 @@ from runs.requests import spec_values, visibility
 router = Router(tags=["Schedules"])
 ScheduleFilters = paging.filters_of(SCHEDULES)
 RULE = "A cron expression (0 6 * * 1-5), an interval (15m, 6h, 7d) or a recurrence rule (FREQ=MONTHLY;BYDAY=1MO)."
-
-
+# In place of values that the reader may not view.
 HIDDEN = {"ours": "", "theirs": ""}
 
 

@@ -12,7 +12,7 @@ from .terminal import Screen
 
 
 def add_notification_rules(commands: Subparsers) -> None:
-    help_text = "Choose what you hear of, by deployment, flow or tag"
+    help_text = "Choose your notifications by deployment, flow or tag"
     acts: Subparsers = commands.add_parser(
         "notification-rules", help=help_text, description=f"{help_text}."
     ).add_subparsers(dest="act", metavar="ACT", required=True, parser_class=CommandParser)

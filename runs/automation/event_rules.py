@@ -136,7 +136,7 @@ def delete(rule: EventRule, *, by: Actor, reason: str = "") -> None:
 
 def turn_off(rule: EventRule, by: Actor, reason: str, *, deleted_at: datetime | None = None) -> None:
     """Save a locked rule as one that requests nothing."""
-    # Signing it again would make valid what someone changed past the portal; off it does nothing either way.
+    # One that was changed in the database is not signed again: that would make it valid. Off it does nothing.
     is_intact = rule_digest.is_intact(rule)
     rule.is_enabled, rule.paused_by_name, rule.paused_why = False, by.name, sanitize(reason.strip())[:1000]
     rule.deleted_at = deleted_at

@@ -49,6 +49,6 @@ def put_back(schedule: Schedule, *, by: Actor, reason: str = "", ticket: str = "
             raise Refused("schedule.unchanged", f"Prefect has {stored} as approved. There is nothing to put back.")
         if stored.state == State.ACTIVE and (why := schedule_checks.obstacle(stored)):
             raise Refused("schedule.obstructed", f"{stored} cannot be put back. {why.sentence}", cause=why.code)
-        actions.ask_to_save(stored, by=by, reason=reason, ticket=ticket)
+        actions.request_save(stored, by=by, reason=reason, ticket=ticket)
         act.before |= {"drift": found}
         act.after = {"state": stored.state}

@@ -150,7 +150,7 @@ def update(schedule: Schedule, *, is_move: bool = True, **columns: Any) -> None:
         setattr(schedule, name, value)
     # Of one that never became active Prefect has nothing.
     if is_move and schedule.is_native and schedule.activated_at:
-        actions.ask_to_save(schedule)
+        actions.request_save(schedule)
 
 
 def note_drift(schedule: Schedule, found: list[Any]) -> None:

@@ -1,4 +1,4 @@
-"""Refuse acts on a deployment that left the scope of its environment: nobody knows yet which rules are its own."""
+"""Refuse acts on a deployment that left the scope of its environment: an administrator must confirm its rules first."""
 
 from __future__ import annotations
 

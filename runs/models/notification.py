@@ -37,19 +37,19 @@ class Topic(models.TextChoices):
     # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"
     BYPASS = "bypass", "Runs can start without the portal"
-    # Administrators and auditors receive it, and nobody else.
+    # Only administrators and auditors receive it.
     CHANNEL = "channel", "A channel was added, changed or disabled"
 
 
-# What people hear of without any setting, as far as it concerns them. Each can turn them off.
+# What people are notified of without any setting, as far as it is about them. Each can turn them off.
 DEFAULTS = frozenset({Topic.WAITING, Topic.ANSWERED, Topic.OWN_FAILED})
-# What administrators and auditors hear of, whatever they chose: who loosens the rules must not be able to do so unseen.
+# What administrators and auditors always receive: who loosens the rules must not be able to do so unseen.
 OVERSIGHT = frozenset({Topic.RULES, Topic.BREAK_GLASS, Topic.DEFINITION, Topic.BYPASS, Topic.CHANNEL})
-# What a person may want to hear of at once, whatever they chose for the rest.
+# What is sent by email at once if the person wants that, whatever they chose for the rest.
 URGENT = frozenset({Topic.WAITING, Topic.BREAK_GLASS})
 # What is a message of its own each time.
 SINGLE = URGENT | OVERSIGHT
-# What is about the person who hears of it, and so is nothing for the people of a group.
+# What is about the person who receives it, and so cannot be a topic of a group.
 PERSONAL = frozenset({Topic.ANSWERED, Topic.OWN_ENDED, Topic.OWN_FAILED})
 
 

@@ -1,4 +1,4 @@
-"""Notification rules: who hears of what, narrower than a subscription, or for a whole group."""
+"""Notification rules: who receives which messages, narrower than a subscription, or for a whole group."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class NotificationRule(Selector):
 
 
 class Escalation(models.Model):
-    """That a rule with minutes heard of a request, once. `runs.notifications.escalation` is the only writer."""
+    """That a rule with minutes was applied to a request, once. `runs.notifications.escalation` is the only writer."""
 
     rule = models.ForeignKey(NotificationRule, models.CASCADE, related_name="escalations", db_index=False)
     change = models.ForeignKey(ChangeRequest, models.CASCADE, related_name="escalations")

@@ -1,6 +1,6 @@
-"""Who wants to hear of what: defaults, subscriptions and rules, read with the same few queries for a batch of events.
+"""Who chose which topics: defaults, subscriptions and rules, read with the same few queries for a batch of events.
 
-That somebody wants to hear of it does not mean that they may: each message asks the permissions of its receiver.
+A choice opens nothing: each message asks the permissions of its receiver.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from runs.notifications import topic_matching
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """A person who wants to hear of something, and what they may do; or a channel, and the rules for it.
+    """A person who chose a topic, and what they may do; or a channel, and the rules for it.
 
     A channel sees what its rules select, which administrators decide: never a log, and of a protected environment only
     what names it.
@@ -58,16 +58,16 @@ class Listener:
 
 
 def opens(rule: NotificationRule, target: Target) -> bool:
-    """Return whether a rule lets its channel hear of a target."""
+    """Return whether a rule lets its channel see a target."""
     is_named = rule.environment_id is not None or not target.environment.is_protected
     return is_named and matches(rule, target)
 
 
 class Audience:
-    """The active people who want to hear of some topics, as far as they are about some targets."""
+    """The active people who chose some topics, as far as they are about some targets."""
 
     def __init__(self, topics: Collection[Topic], targets: Collection[Target], *, people: Iterable[int] = ()) -> None:
-        """Read it; `people` are the keys of others who can hear of it: by default, or whatever they chose."""
+        """Read it; `people` are the keys of others who can receive it: by default, or whatever they chose."""
         # 1. Topic and environment, None for all of them -> who subscribed to it; topic -> who turned a default off.
         self.subscribed: dict[tuple[str, int | None], set[int]] = {}
         self.declined: dict[str, set[int]] = {}
@@ -104,7 +104,7 @@ class Audience:
             self.listeners[-channel.pk] = Listener(None, channel=channel, rules=theirs)
 
     def keys(self, topic: Topic, target: Target) -> set[int]:
-        """Return the keys of who wants to hear of a topic about a target; those of channels are negative."""
+        """Return the keys of who chose a topic about a target; those of channels are negative."""
         place = target.environment.pk
         found = self.subscribed.get((topic, place), set()) | self.subscribed.get((topic, None), set())
         if topic in DEFAULTS:
@@ -118,7 +118,7 @@ class Audience:
         return found & self.listeners.keys()
 
     def of(self, topics: Collection[Topic], targets: Collection[Target]) -> list[Listener]:
-        """Return who wants to hear of any of the topics about any of the targets, each once."""
+        """Return who chose any of the topics about any of the targets, each once."""
         found = {pk for topic in topics for target in targets for pk in self.keys(topic, target)}
         return [self.listeners[pk] for pk in sorted(found)]
 
@@ -127,7 +127,7 @@ class Audience:
         return key in self.keys(topic, target)
 
     def has_any(self, topic: Topic) -> bool:
-        """Return whether anyone at all wants to hear of a topic."""
+        """Return whether anyone at all chose a topic."""
         return any(each == topic for each, _ in self.subscribed) or any(each == topic for _, each in self.rules)
 
 
@@ -161,5 +161,5 @@ def members_of(groups: Collection[int]) -> dict[int, set[int]]:
 
 
 def everyone() -> set[int]:
-    """Return the keys of the active people who can sign in: those who hear of something by default, if they may."""
+    """Return the keys of the active people who can sign in: those who receive a default, if they may."""
     return set(User.objects.filter(is_active=True, is_staff=True).values_list("pk", flat=True))

@@ -1,7 +1,7 @@
 """Channels: the only code that writes `Channel`, but for what became of the last attempts.
 
 Only administrators manage them: what a channel receives leaves the portal, and can be about protected environments.
-What lets messages go elsewhere is told to all administrators and auditors. The address is stored encrypted, and no
+All administrators and auditors are notified of what lets messages go elsewhere. The address is stored encrypted, and no
 page, error or audit entry has it again.
 """
 
@@ -171,7 +171,7 @@ def require_name(name: str, channel: Channel | None = None) -> None:
         raise Refused("channel.name", "Give the channel a name, such as “operations room”.")
     others = Channel.objects.exclude(pk=channel.pk) if channel else Channel.objects.all()
     if others.filter(name=name).exists():
-        raise Refused("channel.taken", f"There is another channel of the name {name}.")
+        raise Refused("channel.taken", f"A channel named {name} already exists.")
 
 
 def require_enabled(channel: Channel) -> None:
@@ -190,7 +190,7 @@ def describe(channel: Channel) -> dict[str, Any]:
 
 
 def notify(channel: Channel, by: Actor, what: str, why: str = "") -> None:
-    """Tell all administrators and auditors where messages of the portal go."""
+    """Notify all administrators and auditors of where messages of the portal go."""
     place = f"{channel.get_kind_display()} at {channel.destination}"
     notify_overseers(
         Topic.CHANNEL,

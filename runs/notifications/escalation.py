@@ -1,6 +1,7 @@
 """Escalate requests that nobody decided in time: the only code that writes `Escalation`.
 
-A rule with minutes hears of such a request once, however long it waits. What becomes of it is an event, like any other.
+A rule with minutes applies to such a request once, however long it waits. That is an event, from which messages are
+made as from any other.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def escalate() -> None:
     rules = list(NotificationRule.objects.filter(after_minutes__gt=0, removed_at=None).order_by("pk"))
     if not rules:
         return
-    # 1. What waits long enough for the shortest rule; changes of rules are told to overseers at once.
+    # 1. What waits long enough for the shortest rule; overseers are notified of changes of rules at once.
     since = timezone.now() - timedelta(minutes=min(rule.after_minutes for rule in rules))
     specs = Prefetch("specs", RunSpec.objects.select_related("deployment__environment").defer(*LARGE))
     rows = ChangeRequest.objects.filter(state=State.WAITING, requested_at__lte=since).exclude(kind=Kind.RULES)

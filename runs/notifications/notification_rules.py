@@ -27,7 +27,7 @@ from runs.models import Channel, NotificationRule, RunEvent
 from runs.models.notification import PERSONAL, Topic
 from runs.notifications import topic_matching
 
-# Of channels all administrators and auditors hear, and nobody else.
+# All administrators and auditors are notified of channels, and no one else is.
 CHOOSABLE = [topic for topic in Topic.values if topic != Topic.CHANNEL]
 LONGEST_NAME = 100
 # Rules of one person, and of one group.
@@ -98,7 +98,7 @@ def can_remove(rule: NotificationRule, by: Actor) -> bool:
 
 
 def decides(rule: NotificationRule, by: Actor) -> bool:
-    """Return whether the actor decides what a rule's receivers hear: administrators that of groups, else its person."""
+    """Return whether the actor may change a rule: administrators those of groups and channels, others their own."""
     if rule.group_id or rule.channel_id:
         return by.is_administrator
     # A service account, which acts for an owner, reads no messages.
@@ -109,7 +109,7 @@ def decides(rule: NotificationRule, by: Actor) -> bool:
 
 
 def announce(rule: NotificationRule, environment: Environment, by: Actor) -> None:
-    """Have administrators and auditors hear that messages about a protected environment leave the portal."""
+    """Notify administrators and auditors that messages about a protected environment leave the portal."""
     line = f"{environment}: messages go to the channel {rule.channel}: {', '.join(rule.topic_labels)}"
     facts = {**places_of([environment.slug]), "by": by.name, "reason": f"notification rule {rule.name}"}
     events.record(RunEvent.Kind.RULES_LOOSENED, environment=environment, data={**facts, "lines": [line]})
@@ -121,7 +121,7 @@ def require_receiver(rule: NotificationRule, by: Actor) -> None:
     if not decides(rule, by):
         raise Refused(
             "notification_rule.not_yours",
-            "Only administrators decide what groups and channels hear of, and only you what you do.",
+            "Only administrators can manage the rules of groups and channels, and each person their own.",
         )
 
 

@@ -16,7 +16,7 @@ from runs.notifications.recipients import notify
 from runs.notifications.services import create
 
 Kind = RunEvent.Kind
-# The level of which people hear, when it is reached and when it is left.
+# The level that people are notified of, when it is reached and when it is left.
 HIGH = "HIGH"
 
 

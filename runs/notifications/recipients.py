@@ -1,4 +1,4 @@
-"""Who receives a message: those who want to hear of it and may, and those who are concerned in any case."""
+"""Who receives a message: those who chose it and may see it, and those who receive it in any case."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def notify(
     concerned: Iterable[User] = (),
     default_to: Iterable[int] = (),
 ) -> None:
-    """Queue a message to all who want to hear of the topic, within the current transaction.
+    """Queue a message to all who chose the topic, within the current transaction.
 
     `about` is what it is about for the rules, by default the whole environment. `may` decides who can receive it; by
     default those who can see the environment. Permissions are checked for each message, because what somebody chose
     outlives a grant. `also` are people who receive it whatever they chose, if they may; `concerned` are those who
-    receive it in any case, as long as their account is active; `default_to` those who hear of a topic of `DEFAULTS`.
+    receive it in any case, as long as their account is active; `default_to` those who receive a topic of `DEFAULTS`.
     """
     targets = about or [Target.whole(environment)]
     people = {person.pk: person for person in concerned if person.is_active}
@@ -57,7 +57,7 @@ def notify(
 
 
 def is_allowed(listener: Listener, targets: Sequence[Target], may: May) -> bool:
-    """Return whether a person may receive a message, or a channel hears of all that it is about."""
+    """Return whether a person may receive a message, or a channel sees all that it is about."""
     return all(map(listener.sees, targets)) if listener.channel else may(listener)
 
 
@@ -89,7 +89,7 @@ def deliver(
 def notify_each(
     topic: Topic, environment: Environment, about: Sequence[Target], message: Callable[[Listener], Message | None]
 ) -> None:
-    """Queue a separate message to each who wants to hear of the topic; None for those it does not concern.
+    """Queue a separate message to each who chose the topic; None for those it is not for.
 
     `message` decides by the permissions of its receiver, because what somebody chose outlives a grant.
     """
@@ -116,7 +116,7 @@ def notify_overseers(
     may: May | None = None,
     only_overseers: bool = False,
 ) -> None:
-    """Queue a message of `OVERSIGHT` to all administrators and auditors, and to those who want to hear of it and may.
+    """Queue a message of `OVERSIGHT` to all administrators and auditors, and to those who chose it and may see it.
 
     `also` are people who receive it in any case, as long as their account is active. `may` decides who else can receive
     it; by default those who can see one of the environments.
@@ -142,7 +142,7 @@ def notify_person(
     about: Sequence[Target],
     target: models.Model | None = None,
 ) -> None:
-    """Queue a message to one person, if they want to hear of it; no environment is about several."""
+    """Queue a message to one person, if they chose the topic; no environment is about several."""
     audience = Audience([topic], about, people=[person.pk])
     if any(listener.key == person.pk for listener in audience.of([topic], about)):
         create(person, topic, environment, subject, text, target)

@@ -118,7 +118,7 @@ def notify_signers(change: ChangeRequest) -> None:
         f"Approval needed: rules of {change.environment_name}",
         "\n".join([text, "", *lines]),
         target=change,
-        # Others hear of it when it takes effect: they cannot see it before.
+        # Others are notified when it takes effect: they cannot see it before.
         only_overseers=True,
     )
 
@@ -176,7 +176,7 @@ def notify_of_stop(event: RunEvent) -> None:
 
 
 def notify_of_override(event: RunEvent) -> None:
-    """Notify all administrators and auditors, and those who want to hear of it and can see the deployment."""
+    """Notify all administrators and auditors, and those who chose it and can see the deployment."""
     change = change_of(event)
     by, reason = event.data["by"], event.data["reason"]
     # Rules are never overridden: the runs are of one environment.

@@ -91,7 +91,7 @@ def notify_of_ends(events: Sequence[RunEvent]) -> None:
             draft(listener, topic, end)
             for end in ends
             for listener, topic in listeners_of(end, audience, recovered)
-            # What a channel hears of is selected by the names of the run, as its rules are.
+            # What a channel sees is selected by the names of the run, as its rules are.
             if listener.sees(end.target if listener.channel else Target.of_run(end.run))
         ]
     )
@@ -136,7 +136,7 @@ def recovered_among(ends: Sequence[End]) -> frozenset[int]:
 
 
 def listeners_of(end: End, audience: Audience, recovered: Collection[int]) -> Iterator[tuple[Listener, Topic]]:
-    """Yield who wants to hear of an end, each once, and because of which topic: first as who requested the run."""
+    """Yield the receivers of an end, each once, and because of which topic: first as who requested the run."""
     everyone, own = TOPICS[end.state]
     if end.run.pk not in recovered:
         everyone = tuple(topic for topic in everyone if topic != Topic.RECOVERED)

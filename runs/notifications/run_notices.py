@@ -24,7 +24,7 @@ MOST_NAMED = 10
 def notify_of_stalls(event: RunEvent) -> None:
     """Queue one message about these runs to each subscriber who requested one of them or can act on it.
 
-    Of the late ones alone to those who want to hear of nothing else.
+    Of the late ones alone to those who chose nothing else.
     """
     kinds: dict[int, str] = {pk: Stall(kind).label for pk, kind in event.data["runs"]}
     rows = Run.objects.filter(pk__in=kinds).order_by("pk")
@@ -140,7 +140,7 @@ LEVEL_TOPICS: dict[str, tuple[Topic, ...]] = {
 
 
 def is_for(run: Run, listener: Listener) -> bool:
-    """Return whether the person requested the run, or can cancel it; or a channel hears of it."""
+    """Return whether the person requested the run, or can cancel it; or a channel sees it."""
     if listener.channel:
         return listener.sees(Target.named(run))
     run_request = getattr(run, "run_request", None)

@@ -157,7 +157,7 @@ def email_at(draft: Draft, now: datetime) -> datetime | None:
 
 
 def chosen_by(person: User) -> set[tuple[str, int | None]]:
-    """Return what a person hears of: pairs of topic and environment key, None for all environments."""
+    """Return what a person chose: pairs of topic and environment key, None for all environments."""
     rows = person.subscriptions.values_list("topic", "environment", "is_off")
     off = {topic for topic, _, is_off in rows if is_off}
     on = {(topic.value, None) for topic in DEFAULTS if topic not in off}

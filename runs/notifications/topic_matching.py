@@ -47,7 +47,7 @@ def by_key(rules: Iterable[NotificationRule]) -> Rules:
 
 
 def rules_for(topic: Topic, target: Target, rules: Rules) -> Iterator[NotificationRule]:
-    """Yield the rules that want to hear of a topic about a target, of those by key and topic."""
+    """Yield the rules for a topic about a target, of those by key and topic."""
     if not rules:
         return
     for key in dict.fromkeys(keys_of(target)):

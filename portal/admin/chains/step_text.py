@@ -25,8 +25,6 @@ INPUT = re.compile(r"\{(?P<input>[\w-]+)\}")
 ARTIFACT = re.compile(
     r"(?P<step>[\w-]+):\s+(?P<artifact>\S+)(?:\s+(?P<pointer>/\S*))?(?:\s+within\s+(?P<schema>\{.*\}))?"
 )
-
-
 OVER = re.compile(r"over\s+(?P<what>.+?)(?:\s*,\s*(?P<at_once>\d{1,4}) at once)?(?P<go_on>\s*,\s*go on)?", re.DOTALL)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from django import forms
 
-from portal.admin import repeats
+from portal.admin import double_submit
 from runs.errors import Refused
 from runs.models import Channel
 from runs.notifications import channels
@@ -76,9 +76,9 @@ class NewChannelForm(ChannelForm):
 
     def newest(self) -> int:
         """Return the key of the newest channel: what the page knew when it was opened."""
-        return repeats.newest(Channel.objects.all())
+        return double_submit.newest(Channel.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer channel of that name than the page knew."""
         rows = Channel.objects.filter(name=self.cleaned_data["name"].strip())
-        return repeats.created_since(rows, self.data.get("newest")).exists()
+        return double_submit.created_since(rows, self.data.get("newest")).exists()

@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from portal.admin import repeats
+from portal.admin import double_submit
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.event_rules import page
@@ -148,7 +148,7 @@ class EventRuleAdmin(RestrictedAdmin):
             "when": event_rule_labels.when(rule) if rule else "",
             "only": only,
             # Read now, also after a refusal: what is sent again then is meant.
-            "newest_rule": repeats.newest(EventRule.objects.all()),
+            "newest_rule": double_submit.newest(EventRule.objects.all()),
             **(more or {}),
         }
         return render(request, "portal/event_rule/form.html", context)

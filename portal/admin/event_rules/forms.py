@@ -9,7 +9,7 @@ from typing import Any
 from django import forms
 
 from flows.models import Deployment, Environment
-from portal.admin import repeats
+from portal.admin import double_submit
 from portal.admin.hooks.forms import CODE, INPUT, PLAIN, deployments_for, label_of, read_mapping
 from runs.access.decisions import Permissions
 from runs.actors import Actor
@@ -213,7 +213,7 @@ class NewRuleForm(RuleForm):
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: the person has a newer rule of that name than the page knew."""
         rows = EventRule.objects.filter(owner=self.by.user.pk, name=self.cleaned_data["name"].strip())
-        return repeats.created_since(rows, self.data.get("newest_rule")).exists()
+        return double_submit.created_since(rows, self.data.get("newest_rule")).exists()
 
 
 def read_condition(line: str) -> dict[str, Any]:

@@ -163,7 +163,7 @@ class FailureGroupAdmin(RestrictedAdmin):
         def act(group: FailureGroup, reason: str) -> object:
             return failures.mute(group, until_of(request), by=actor_of(request), reason=reason)
 
-        return self.act_on(request, pk, act, "Muted. Further failures are counted, and notify nobody.")
+        return self.act_on(request, pk, act, "Muted. Further failures are counted, without notifications.")
 
     def resolve(self, request: HttpRequest, pk: int) -> HttpResponse:
         def act(group: FailureGroup, reason: str) -> object:

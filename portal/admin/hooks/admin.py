@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST
 
-from portal.admin import repeats
+from portal.admin import double_submit
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.hooks import page
@@ -210,7 +210,7 @@ class HookAdmin(RestrictedAdmin):
         """Make a secret and show it, unless the button was pressed twice or the page reloaded."""
         hook: Hook = self.visible_or_404(request, pk)
         by: Actor = actor_of(request)
-        if repeats.created_since(hook.secrets.all(), request.POST.get("newest_secret")).exists():
+        if double_submit.created_since(hook.secrets.all(), request.POST.get("newest_secret")).exists():
             text = "A secret was added after the page was opened. It cannot be shown again."
             messages.warning(request, text, extra_tags="hook.repeated")
             return HttpResponseRedirect(page_of(hook))

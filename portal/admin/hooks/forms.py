@@ -9,7 +9,7 @@ from django import forms
 from django.db.models import Q
 
 from flows.models import Deployment
-from portal.admin import repeats
+from portal.admin import double_submit
 from portal.admin.access.forms import read_condition
 from runs.access import predicates
 from runs.access.decisions import Permissions
@@ -124,13 +124,13 @@ class NewHookForm(HookForm):
 
     def newest_hook(self) -> int:
         """Return the key of the newest hook: what the page knew when it was opened."""
-        return repeats.newest(Hook.objects.all())
+        return double_submit.newest(Hook.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: the account has a newer hook of that name than the page knew."""
         values = self.cleaned_data
         rows = Hook.objects.filter(account=values["account"], name=values["name"].strip())
-        return repeats.created_since(rows, self.data.get("newest_hook")).exists()
+        return double_submit.created_since(rows, self.data.get("newest_hook")).exists()
 
 
 def read_mapping(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from django import forms
 from django.contrib.auth.models import User
 
 from flows.models import Environment
-from portal.admin import repeats
+from portal.admin import double_submit
 from runs import levels, names
 from runs.access.decisions import Permissions
 from runs.errors import Refused
@@ -74,14 +74,14 @@ class LevelForm(forms.Form):
 
     def newest(self) -> int:
         """Return the key of the newest level: what the page knew when it was opened."""
-        return repeats.newest(ServiceLevel.objects.all())
+        return double_submit.newest(ServiceLevel.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer level of these values than the page knew."""
         values = self.arguments()
         same = {name: values[name] for name in ("environment", "kind", "threshold", "full_name", "tag")}
         rows = ServiceLevel.objects.filter(**same, removed_at=None)
-        return repeats.created_since(rows, self.data.get("newest")).exists()
+        return double_submit.created_since(rows, self.data.get("newest")).exists()
 
     def arguments(self) -> dict[str, Any]:
         values = dict(self.cleaned_data)

@@ -27,7 +27,7 @@ from runs.notifications import notification_rules
 
 @admin.register(NotificationRule)
 class NotificationRuleAdmin(RestrictedAdmin):
-    list_display = ["rule", "receives", "hears_of", "applies_to", "created"]
+    list_display = ["rule", "receives", "topics", "applies_to", "created"]
     list_filter = [EnvironmentFilter]
     list_before_template = "portal/notification_rule/_tools.html"
     search_fields = ["name", "group__name", "channel__name", "full_name", "tag"]
@@ -49,8 +49,8 @@ class NotificationRuleAdmin(RestrictedAdmin):
     def receives(self, rule: NotificationRule) -> str:
         return rule.receiver
 
-    @admin.display(description="hears of")
-    def hears_of(self, rule: NotificationRule) -> str:
+    @admin.display(description="topics")
+    def topics(self, rule: NotificationRule) -> str:
         after = f" after {rule.after_minutes} min" if rule.after_minutes else ""
         return f"{'; '.join(rule.topic_labels)}{after}"
 

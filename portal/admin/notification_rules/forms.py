@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.db.models import Q
 
 from flows.models import Environment
-from portal.admin import repeats
+from portal.admin import double_submit
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.errors import Refused
@@ -49,7 +49,7 @@ class NotificationRuleForm(forms.Form):
         required=False,
         empty_label="None",
         widget=forms.Select(INPUT),
-        help_text="Instead of people. It hears of a protected environment only if the rule names it.",
+        help_text="Instead of people. It receives messages about a protected environment only if the rule names it.",
     )
     topics = forms.MultipleChoiceField(
         choices=[each for each in Topic.choices if each[0] in CHOOSABLE], widget=forms.CheckboxSelectMultiple()
@@ -92,14 +92,14 @@ class NotificationRuleForm(forms.Form):
 
     def newest(self) -> int:
         """Return the key of the newest rule: what the page knew when it was opened."""
-        return repeats.newest(NotificationRule.objects.all())
+        return double_submit.newest(NotificationRule.objects.all())
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: there is a newer rule of this name than the page knew."""
         group, channel = self.cleaned_data.get("group"), self.cleaned_data.get("channel")
         receiver = Q(group=group, channel=channel) if group or channel else Q(person=self.by.user.pk)
         rows = NotificationRule.objects.filter(receiver, name=self.cleaned_data["name"].strip(), removed_at=None)
-        return repeats.created_since(rows, self.data.get("newest")).exists()
+        return double_submit.created_since(rows, self.data.get("newest")).exists()
 
     def arguments(self) -> dict[str, Any]:
         return {**self.cleaned_data, "after_minutes": self.cleaned_data["after_minutes"] or 0}

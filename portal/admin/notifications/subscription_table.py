@@ -58,7 +58,7 @@ def subscription_table(request: HttpRequest, places: list[Environment]) -> list[
                 for place in [None, *places]
             ],
         )
-        # Administrators and auditors receive it in any case, and nobody else.
+        # Only administrators and auditors receive that one, always.
         for topic in Topic
         if topic != Topic.CHANNEL
     ]

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from flows.db_text import sanitize
 from flows.models import Environment
-from portal.admin import repeats
+from portal.admin import double_submit
 from portal.admin.access.forms import VerbLine, read_condition, text, verb_groups
 from runs.access import predicates
 from runs.access.decisions import Permissions
@@ -134,14 +134,14 @@ class TokenForm(forms.Form):
 
     def newest_token(self) -> int:
         """Return the key of the newest token of these accounts: what the page knew when it was opened."""
-        return repeats.newest(Token.objects.filter(user__in=self.accounts))
+        return double_submit.newest(Token.objects.filter(user__in=self.accounts))
 
     def is_repeated(self) -> bool:
         """Return whether the form was sent before: the account has a newer token of that name than the page knew."""
         values = self.cleaned_data
         # Those of CI jobs come by themselves meanwhile.
         rows = Token.objects.filter(user=values["account"], name=values["name"], job_trust=None)
-        return repeats.created_since(rows, self.data.get("newest_token")).exists()
+        return double_submit.created_since(rows, self.data.get("newest_token")).exists()
 
     def refuse(self, refusal: Refused) -> None:
         """Show a refusal of the service at the field that it is about."""

@@ -1,4 +1,4 @@
-"""What people hear of runs, servers and drift: from events, once, and only of what they may see."""
+"""Notifications of runs, servers and drift: from events, once, and only of what people may see."""
 
 from __future__ import annotations
 

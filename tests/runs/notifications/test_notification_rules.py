@@ -1,4 +1,4 @@
-"""Defaults, rules and escalation: who hears of what without choosing it, by a rule, and when nobody decides."""
+"""Defaults, rules and escalation: who is notified without choosing it, by a rule, and when nobody decides."""
 
 from __future__ import annotations
 
