@@ -17,7 +17,7 @@ from portal.api.idempotency import idempotent, submission_key
 from portal.api.paging import Row
 from portal.api.problems import PROBLEMS
 from portal.api.request_routes import Reason, change_of, person, read
-from portal.api.request_schemas import ChangeRow
+from portal.api.request_schemas import ChangeRow, ProfilePart
 from runs import changes, names, requests
 from runs.models import ChangeRequest
 
@@ -44,6 +44,7 @@ class Outline(Schema):
     parameters: dict[str, Any] = Field({}, description="The values that all items share.")
     skip_completed: bool = Field(True, description="Leave out items whose last run with these values completed.")
     skip_open: bool = Field(True, description="Leave out items with an open run or request with these values.")
+    profile: str = Field("", max_length=100, description="Name of the resource profile of all its runs.")
 
 
 class Backfill(Outline):
@@ -60,7 +61,6 @@ class Backfill(Outline):
     reason: str = Field("", max_length=1000)
     ticket: str = Field("", max_length=100)
     tags: list[str] = Field([], max_length=50)
-    profile: str = Field("", max_length=100, description="Name of a resource profile.")
     on_behalf_of: str = Field("", max_length=150, description="User name of the person you act for.")
     override_window: bool = Field(False, description="Start despite change windows and freezes, if you may.")
     confirm: str = Field("", max_length=601, description="Full name of the deployment, for runs that delete data.")
@@ -106,6 +106,7 @@ class PlanRow(Row):
     refused: int
     deletes_data: bool = Field(description="Whether the submission needs `confirm`.")
     checks_earlier: bool = Field(description="false without permission to view parameters: nothing is skipped.")
+    profile: ProfilePart | None = Field(description="The resource profile, with what it sets; null without one.")
     items: list[ItemPart]
 
     @classmethod
@@ -118,6 +119,7 @@ class PlanRow(Row):
             refused=counts[requests.Outcome.REFUSE],
             deletes_data=plan.is_destructive,
             checks_earlier=plan.checks_earlier,
+            profile=ProfilePart(**plan.profile) if plan.profile else None,
             items=[ItemPart.of(item) for item in plan.items],
         )
 
@@ -134,6 +136,7 @@ def plan(request: HttpRequest, payload: Outline) -> PlanRow:
             by=by,
             skip_completed=payload.skip_completed,
             skip_open=payload.skip_open,
+            profile=payload.profile,
         )
     )
 

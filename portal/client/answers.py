@@ -255,6 +255,7 @@ class BackfillPlan:
     refused: int
     deletes_data: bool
     checks_earlier: bool
+    profile: RequestedProfile | None
     items: list[BackfillItem]
 
 

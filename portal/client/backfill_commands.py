@@ -82,7 +82,7 @@ def backfill(portal: Portal, options: Namespace, screen: Screen) -> int:
     # 1. The plan, which is all without --yes. With a key that was used before it would be about the runs there are.
     digest = ""
     if not (options.yes and options.key):
-        plan = portal.plan_backfill(options.environment, options.name, vary, fixed, **skips)
+        plan = portal.plan_backfill(options.environment, options.name, vary, fixed, profile=options.profile, **skips)
         digest = plan.digest
         if not options.yes:
             screen.print_row(plan, *sentences(plan))
@@ -125,7 +125,7 @@ def sentences(plan: BackfillPlan) -> list[str]:
     total = f"{len(plan.items)} items: {plan.to_run} to run, {plan.skipped} skipped, {plan.refused} refused."
     if not plan.checks_earlier:
         total += " You cannot view parameters here, so nothing was looked up and nothing is skipped."
-    return [*lines, total]
+    return [*lines, total, *([f"Each with the resource profile {plan.profile.name}."] if plan.profile else [])]
 
 
 def describe_item(item: BackfillItem) -> str:

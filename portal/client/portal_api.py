@@ -288,12 +288,14 @@ class Portal:
         *,
         skip_completed: bool = True,
         skip_open: bool = True,
+        profile: str = "",
     ) -> BackfillPlan:
         """Say what a backfill would run; `vary` has a range such as "2026-01..2026-06", or values, by parameter."""
         body = {
             **outline(environment, deployment, vary, parameters),
             "skip_completed": skip_completed,
             "skip_open": skip_open,
+            "profile": profile,
         }
         return self._post(BackfillPlan, "/backfills/plan", body)
 

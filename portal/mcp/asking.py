@@ -39,6 +39,9 @@ class BackfillArguments(OfDeployment):
         "a list of values. Every combination is a run."
     )
     parameters: dict[str, Any] = Field({}, description="The values that all runs share.")
+    profile: str = Field(
+        "", max_length=100, description="Name of a resource profile that is for agents, for all runs; empty for none."
+    )
     at_once: int = Field(requests.AT_ONCE, ge=1, le=requests.MOST_ITEMS, description="Runs that are open at a time.")
     stop_on_failure: bool = Field(True, description="Start no more when one did not complete.")
     only_plan: bool = Field(True, description="Return the plan and request nothing. Look at it before you request it.")
@@ -87,7 +90,7 @@ def request_backfill(by: Actor, given: BackfillArguments) -> Answer:
     """Plan a backfill, or submit it as one change request: each of its runs counts in the budget of the agent."""
     deployment = names.deployment(given.environment, given.deployment, by=by)
     if given.only_plan:
-        plan = requests.plan_backfill(deployment, given.parameters, given.vary, by=by)
+        plan = requests.plan_backfill(deployment, given.parameters, given.vary, by=by, profile=given.profile)
         return marked_rows.plan_row(plan)
     change = requests.submit_backfill(
         deployment,
@@ -97,6 +100,7 @@ def request_backfill(by: Actor, given: BackfillArguments) -> Answer:
         at_once=given.at_once,
         on_failure=OnFailure.STOP if given.stop_on_failure else OnFailure.GO_ON,
         displayed_plan=given.plan,
+        profile=given.profile,
         reason=given.reason,
         ticket=given.ticket,
         submission_key=given.key or uuid4(),

@@ -116,6 +116,7 @@ def plan_row(plan: requests.Plan) -> Answer:
         "digest": plan.digest,
         **plan.counts,
         "checks_earlier": plan.checks_earlier,
+        "profile": mark_value("resource profile", dict(plan.profile)) if plan.profile else None,
         "items": [
             {
                 "values": dict(item.varied),

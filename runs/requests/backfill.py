@@ -53,7 +53,8 @@ def submit_backfill(
     """
     with audit.act("request.submit", deployment, by=by, reason=reason, ticket=ticket) as act:
         require_pacing(at_once)
-        plan = plan_backfill(deployment, parameters, vary, by=by, skip_completed=skip_completed, skip_open=skip_open)
+        skips = {"skip_completed": skip_completed, "skip_open": skip_open}
+        plan = plan_backfill(deployment, parameters, vary, by=by, profile=profile, **skips)
         # The entry is that of the submission.
         act.is_repeat = True
         # After the plan, in which the items of an earlier submission are open requests.

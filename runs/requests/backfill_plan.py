@@ -18,6 +18,7 @@ from runs.actors import Actor
 from runs.artifact_facts import BindingOffer
 from runs.errors import Refused
 from runs.models import Verb
+from runs.requests import profile_rules
 from runs.requests.backfill_ranges import MOST_ITEMS, too_many, values_from
 from runs.requests.destructive import is_destructive
 from runs.requests.earlier_runs import Earlier, earlier_runs
@@ -55,12 +56,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`checks_earlier` is False for people who cannot view parameters: for them nothing is looked up."""
+    """`checks_earlier` is False for people who cannot view parameters: for them nothing is looked up.
+
+    `profile` is what each run would freeze of its resource profile; empty without one.
+    """
 
     deployment: Deployment
     names: tuple[str, ...]
     items: Sequence[Item]
     checks_earlier: bool
+    profile: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def to_run(self) -> list[Item]:
@@ -85,6 +90,7 @@ class Plan:
                 "definition": deployment.definition_fingerprint,
                 "schema": deployment.schema_fingerprint,
                 "items": [item.varied for item in self.to_run],
+                "profile": self.profile,
             }
         )
 
@@ -97,17 +103,20 @@ def plan_backfill(
     by: Actor,
     skip_completed: bool = True,
     skip_open: bool = True,
+    profile: str = "",
 ) -> Plan:
     """Return what a backfill over the values of one or two parameters would do; nothing is stored.
 
-    `vary` has the ranges or lists, as `values_from` reads them; `parameters` are the values that all items share.
-    Raises `Forbidden` without the permission for any values, and `Refused` for ranges that cannot be planned.
+    `vary` has the ranges or lists, as `values_from` reads them; `parameters` are the values that all items share, and
+    `profile` is the name of their resource profile. Raises `Forbidden` without the permission for any values, and
+    `Refused` for ranges that cannot be planned and a profile that cannot be chosen.
     """
     # 1. The permission first: without it nothing else is revealed.
     permissions = Permissions.of(by)
     for verb in NEEDED:
         permissions.require(verb, deployment)
     require_submittable(deployment, scheduled_for=None)
+    chosen = profile_rules.frozen(deployment, profile, by) if profile else {}
     # 2. The values: each combination is an item.
     lists = values_to_vary(deployment, parameters, vary)
     combinations = [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
@@ -122,7 +131,7 @@ def plan_backfill(
         item_of(deployment, position, varied, one, found, skips=(skip_completed, skip_open))
         for position, (varied, one) in enumerate(zip(combinations, checked, strict=True))
     ]
-    return Plan(deployment, tuple(lists), items, checks_earlier=sees)
+    return Plan(deployment, tuple(lists), items, checks_earlier=sees, profile=chosen)
 
 
 def values_to_vary(

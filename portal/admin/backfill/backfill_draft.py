@@ -39,6 +39,7 @@ class BackfillDraft:
             by=by,
             skip_completed=self.options["skip_completed"],
             skip_open=self.options["skip_open"],
+            profile=self.options.get("profile", ""),
         )
 
     def submit(self, *, by: Actor, displayed_plan: str, leave_out_refused: bool, confirmation: str) -> ChangeRequest:

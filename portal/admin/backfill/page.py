@@ -21,11 +21,11 @@ from portal.admin.backfill import backfill_draft
 from portal.admin.backfill.backfill_draft import BackfillDraft
 from portal.admin.backfill.forms import BackfillOptionsForm, RangesForm
 from portal.admin.problem import Problem
-from portal.admin.run_form import profile_choice
 from portal.admin.run_form.context import RunFormContext, build_context, page_context
 from portal.admin.run_form.draft import EXPIRED
 from portal.admin.run_form.page import key_of
 from portal.auth.request_user import actor_of, permissions_of
+from portal.ui.profile_settings import settings_of
 from portal.ui.text import json_text
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden, Permissions
@@ -203,7 +203,7 @@ def show_plan(form: RunFormContext, draft: BackfillDraft, error: Problem | None 
         "rows": [PlanRow.of(item, plan.names) for item in plan.items],
         "shared": shared_values(form.deployment, draft.values),
         "options": draft.options,
-        "profile": profile_choice.settings_by_name(form.deployment, draft.options.get("profile", "")),
+        "profile": settings_of(plan.profile),
         "stops": draft.options["on_failure"] == "stop",
         "asks_name": plan.is_destructive or form.rules.needs_confirmation,
         "has_refused": bool(plan.counts[Outcome.REFUSE]),

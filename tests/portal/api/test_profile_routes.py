@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from flows.models import Deployment
-from runs.models import RunRequest
+from runs.models import ChangeRequest, RunRequest
 from tests.fakes.prefect import FakePrefect
 from tests.made_schedules import let_schedule
 from tests.portal.api.programs import Programs
@@ -87,3 +87,12 @@ def test_an_agent_names_one_that_is_for_agents(pooled: Deployment, requester: Us
     assert refused_with(helper, "request_run", **RUN, profile="large") == "resource_profile.not_allowed"
     done(helper, "request_run", **RUN, profile="agents")
     assert RunRequest.objects.get().spec.profile_name == "agents"
+    months = {"environment": "dev", "deployment": "monthly/monthly", "vary": {"month": "2026-01..2026-02"}}
+    plan = done(helper, "request_backfill", **months, profile="agents")
+    assert plan["profile"]["value"]["job_variables"] == LARGE
+    assert refused_with(helper, "request_backfill", **months, profile="large") == "resource_profile.not_allowed"
+    # Without it, or with another one of the name, it is not what was planned.
+    quoted = {**months, "plan": plan["digest"], "only_plan": False}
+    assert refused_with(helper, "request_backfill", **quoted) == "backfill.plan_changed"
+    done(helper, "request_backfill", **quoted, profile="agents")
+    assert {each.profile_name for each in ChangeRequest.objects.latest("pk").specs.all()} == {"agents"}
