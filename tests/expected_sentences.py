@@ -28,10 +28,12 @@ SENTENCES: dict[str, list[str]] = {
         "An agent has at most {} requests a day and {} runs at once.",
     ],
     "agent.budget_at_once": [
-        "The agent {} may have {} open runs at a time, and has. Wait until one ends.",
+        "The agent {} may have {} open runs at a time, and with this it would have {}. Each item of a backfill and "
+        "each step of a chain is one. Request {} fewer, or wait until so many have ended.",
     ],
     "agent.budget_day": [
-        "The agent {} may ask for {} runs and cancellations in 24 hours, and has.",
+        "The agent {} may ask for {} runs and cancellations in 24 hours, and with this it would be {}. Request {} "
+        "fewer, or request it later.",
     ],
     "agent.cancel_protected": [
         "{} is protected, and {} was not requested by {}. A person can cancel it.",
@@ -130,9 +132,6 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "chain.agent": [
         "Agents do not define chains, and decide nothing about their runs. A person can.",
-    ],
-    "chain.agent_backfill": [
-        "Step {} is a backfill, which agents request by themselves. A person can request the chain.",
     ],
     "chain.agent_values": [
         "Step {} has values from artifacts, and the agent may run it with certain values only. A person can request "

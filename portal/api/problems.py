@@ -59,7 +59,7 @@ FORBIDDEN = frozenset(
         *("approval.own", "approval.password_not_own", "grant.beyond_own", "grant.denied", "grant.deny", "grant.group"),
         *("grant.not_own", "grant.own", "rules.administrators_only", "rules.beneficiary", "rules.not_own"),
         *("service_account.own", "token.interactive", "token.not_own", "override.expired"),
-        *("chain.agent", "chain.agent_backfill", "chain.agent_values", "gate.agent", "job_token.claims"),
+        *("chain.agent", "chain.agent_values", "gate.agent", "job_token.claims"),
         *("job_trust.not_own", "preset.not_own", "notification_rule.not_yours"),
     }
 )

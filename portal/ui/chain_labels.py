@@ -88,7 +88,8 @@ def sources(step: Step, public: Mapping[str, Any] | None = None) -> list[tuple[s
         if "input" in source:
             text = f"input {source['input']}"
         elif "over" in source:
-            text = over_text(source, is_shown=public is None or name in public)
+            is_first = step.over is not None and step.over.names[0] == name
+            text = over_text(source, is_shown=public is None or name in public, is_first=is_first)
         elif "value" in source:
             text = json_text(source["value"]) if public is None or name in public else "hidden"
         else:
@@ -99,8 +100,8 @@ def sources(step: Step, public: Mapping[str, Any] | None = None) -> list[tuple[s
     return found
 
 
-def over_text(source: Mapping[str, Any], *, is_shown: bool) -> str:
-    """Return for which values a step runs once each, and how."""
+def over_text(source: Mapping[str, Any], *, is_shown: bool, is_first: bool) -> str:
+    """Return for which values a step runs once each; of the first of two parameters also how."""
     over = source["over"]
     if isinstance(over, dict):
         what = f"each of input {over['input']}"
@@ -108,6 +109,8 @@ def over_text(source: Mapping[str, Any], *, is_shown: bool) -> str:
         what = "each of several, hidden"
     else:
         what = f"each of {over if isinstance(over, str) else json_text(over)}"
+    if not is_first:
+        return f"with {what}"
     ends = "stops at a failure" if source["on_failure"] == "stop" else "goes on after a failure"
     return f"{what}, {source['at_once']} at a time, {ends}"
 

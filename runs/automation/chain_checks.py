@@ -10,7 +10,7 @@ from flows.models import Deployment, Environment
 from flows.wording import deployment_name
 from runs.access.decisions import Permissions
 from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_items import require_harmless, values_over
+from runs.automation.chain_items import combinations, require_harmless, values_over
 from runs.errors import Refused
 from runs.models import Verb
 
@@ -71,9 +71,9 @@ def require_parameters(step: Step, deployment: Deployment) -> None:
                 "chain.parameter_required", f"Step {step.key}: {deployment} needs a value for {name}.", step=step.key
             )
     runs = [step.constants]
-    if step.over and step.over.values is not None:
-        values = values_over(step, step.over, deployment, step.over.values)
-        runs = [{**step.constants, step.over.parameter: value} for value in values]
+    if step.over:
+        known = [each for each in step.over.varied if not each.input]
+        runs = [{**step.constants, **each} for each in combinations(values_over(step, deployment, known, {}))]
     for constants in runs:
         others = [name for name in properties if name not in constants]
         try:

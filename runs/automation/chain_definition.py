@@ -8,7 +8,8 @@
             "after": [{"step": "ingest", "when": "completed"}]}]}
 
 A step that runs once for each value of a parameter has as the source of that parameter
-{"over": "2026-01..2026-06", "at_once": 3, "on_failure": "stop"}, or {"over": {"input": "months"}}.
+{"over": "2026-01..2026-06", "at_once": 3, "on_failure": "stop"}, or {"over": {"input": "months"}}. With two of them it
+runs once for each combination; `at_once` and `on_failure` are of the step, and one of the two can leave them out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from runs.errors import Refused
 from runs.models import ChangeRequest
 from runs.models.chain import LONGEST_KEY
 from runs.requests.backfill import AT_ONCE
+from runs.requests.backfill_plan import MOST_PARAMETERS
 from runs.requests.spec import MOST_RETRIES
 
 OnFailure = ChangeRequest.OnFailure
@@ -47,24 +49,35 @@ MOST_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Over:
-    """The parameter of a step for each value of which it runs once, so many at a time.
-
-    `values` is a range or a list, or None where `input` names the one that has it.
-    """
+class Varied:
+    """A parameter that varies: `values` is a range or a list, or None where `input` names the one that has it."""
 
     parameter: str
     values: str | list[Any] | None
     input: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """One or two parameters of a step for each combination of whose values it runs once, so many at a time.
+
+    By name, because stored JSON has no order: the items of a step are numbered.
+    """
+
+    varied: tuple[Varied, ...]
     at_once: int
     goes_on: bool
+
+    @property
+    def names(self) -> list[str]:
+        return [each.parameter for each in self.varied]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """`parameters` has name -> {value}, {input}, {step, artifact, pointer, schema} or {over, at_once, on_failure}.
 
-    The third can lack `schema`, and a step has at most one of the last.
+    The third can lack `schema`, and a step has at most two of the last.
     """
 
     key: str
@@ -91,22 +104,26 @@ class Step:
     @property
     def over(self) -> Over | None:
         """Return what makes the step a backfill; None of every other step."""
-        for name, source in self.parameters.items():
-            if "over" in source:
-                given, goes_on = source["over"], source["on_failure"] == OnFailure.GO_ON
-                is_input = isinstance(given, dict)
-                named = given["input"] if is_input else ""
-                return Over(name, None if is_input else given, named, source["at_once"], goes_on)
-        return None
+        found = {name: source for name, source in sorted(self.parameters.items()) if "over" in source}
+        if not found:
+            return None
+        pacing = next(iter(found.values()))
+        varied = tuple(varied_of(name, source["over"]) for name, source in found.items())
+        return Over(varied, pacing["at_once"], pacing["on_failure"] == OnFailure.GO_ON)
 
     @property
     def inputs(self) -> set[str]:
         """The inputs that it uses."""
-        return {*self.input_names.values(), *([self.over.input] if self.over and self.over.input else [])}
+        over = self.over
+        return {*self.input_names.values(), *(each.input for each in (over.varied if over else ()) if each.input)}
 
     @property
     def from_artifacts(self) -> dict[str, Mapping[str, Any]]:
         return {name: source for name, source in self.parameters.items() if "artifact" in source}
+
+
+def varied_of(name: str, over: Any) -> Varied:
+    return Varied(name, None, over["input"]) if isinstance(over, dict) else Varied(name, over, "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,8 +241,7 @@ def read_step(given: Any, place: int) -> Step:
     if minutes is not None and not is_number(minutes, 1, MOST_MINUTES):
         raise wrong(f"Its time-out is 1 to {MOST_MINUTES} minutes, or none.", key)
     sources = {name: read_source(name, source, key) for name, source in parameters.items()}
-    if sum("over" in source for source in sources.values()) > 1:
-        raise wrong("It runs over the values of one parameter only.", key)
+    sources |= paced(key, {name: source for name, source in sources.items() if "over" in source})
     return Step(key, deployment.strip(), sources, tuple(read_edge(each, key) for each in after), gate, retries, minutes)
 
 
@@ -255,7 +271,7 @@ def read_source(name: str, given: Any, key: str) -> dict[str, Any]:
 
 
 def read_over(given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """Return what a step runs over; None for what is none."""
+    """Return the values of a parameter over which a step runs, with the pacing that is given; None for what is none."""
     over, at_once = given["over"], given.get("at_once", AT_ONCE)
     on_failure = given.get("on_failure", OnFailure.STOP)
     is_named = isinstance(over, dict) and set(over) == {"input"} and isinstance(over["input"], str)
@@ -267,7 +283,20 @@ def read_over(given: Mapping[str, Any]) -> dict[str, Any] | None:
         or on_failure not in list(OnFailure)
     ):
         return None
-    return {"over": over, "at_once": at_once, "on_failure": str(on_failure)}
+    return {name: str(each) if name == "on_failure" else each for name, each in given.items()}
+
+
+def paced(key: str, sources: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return the parameters over which a step runs, each with the pacing of the step."""
+    if len(sources) > MOST_PARAMETERS:
+        raise wrong(f"It runs over the values of one or {MOST_PARAMETERS} parameters.", key)
+    pacing: dict[str, Any] = {"at_once": AT_ONCE, "on_failure": OnFailure.STOP.value}
+    for name in pacing:
+        given = {source[name] for source in sources.values() if name in source}
+        if len(given) > 1:
+            raise wrong("Say once how many runs are open at a time, and what a failure does: it is of the step.", key)
+        pacing[name] = next(iter(given), pacing[name])
+    return {name: {"over": source["over"], **pacing} for name, source in sources.items()}
 
 
 def is_artifact_key(text: Any) -> bool:

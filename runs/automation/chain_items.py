@@ -1,21 +1,24 @@
-"""Steps of chains that are backfills: one run for each value of a parameter, so many at a time, counted as one step.
+"""Steps of chains that are backfills: a run for each value of a parameter, or each combination of the values of two.
 
-All values are fixed when the chain is requested: they are the schema of a mapped parameter of the step's spec, so its
-digest, and with it the approval, is for exactly these. Each run is an occurrence with its number and its attempt as the
-key, so that whatever is repeated after a kill finds what is there.
+So many at a time, and all of them counted as one step. All values are fixed when the chain is requested: they are the
+schemas of mapped parameters of the step's spec, so its digest, and with it the approval, is for exactly these. Each run
+is an occurrence with its number and its attempt as the key, so that whatever is repeated after a kill finds what is
+there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 from typing import Any
 
 from flows import parameters as schemas
 from flows.models import Deployment
 from runs.access import predicates
 from runs.access.decisions import Permissions
-from runs.automation.chain_definition import Over, Step
+from runs.automation.chain_definition import Over, Step, Varied
 from runs.automation.chain_graph import Outcome
 from runs.automation.chain_outcomes import outcome_of, will_start_again
 from runs.changes.gates import item_of
@@ -33,19 +36,36 @@ FIRST = 1
 # When a chain is saved and requested ----------------------------------------------------------------------------------
 
 
-def values_over(step: Step, over: Over, deployment: Deployment, given: Any) -> list[Any]:
-    """Return the values over which a step runs; raises `Refused` with code `backfill.…` or `chain.over_values`."""
-    values = values_from(deployment.parameter_schema, over.parameter, given if isinstance(given, list) else str(given))
-    fits = len(values) <= MOST_ITEMS and not predicates.problems({"properties": {over.parameter: schema_of(values)}})
-    if not fits:
+def values_over(
+    step: Step, deployment: Deployment, varied: Iterable[Varied], given: Mapping[str, Any]
+) -> dict[str, list[Any]]:
+    """Return the values over which a step runs, by parameter; `given` are the inputs of the chain.
+
+    Raises `Refused` with code `backfill.…` or `chain.over_values`.
+    """
+    lists: dict[str, list[Any]] = {}
+    for each in varied:
+        values = given.get(each.input, "") if each.input else each.values
+        values = values if isinstance(values, list) else str(values)
+        lists[each.parameter] = values_from(deployment.parameter_schema, each.parameter, values)
+    count = prod(map(len, lists.values()))
+    if count > MOST_ITEMS or any(predicates.problems(approved(name, values)) for name, values in lists.items()):
         raise Refused(
             "chain.over_values",
-            f"Step {step.key} would have {len(values)} runs. At most {MOST_ITEMS} with short values are possible: "
-            "split it.",
+            f"Step {step.key} would have {count} runs. At most {MOST_ITEMS} with short values are possible: split it.",
             step=step.key,
             limit=MOST_ITEMS,
         )
-    return values
+    return lists
+
+
+def combinations(lists: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Return what each run of a step brings: the combinations of the values, those of the last one vary first."""
+    return [dict(zip(lists, values, strict=True)) for values in product(*lists.values())]
+
+
+def approved(name: str, values: Sequence[Any]) -> dict[str, Any]:
+    return {"properties": {name: schema_of(values)}}
 
 
 def schema_of(values: Sequence[Any]) -> dict[str, Any]:
@@ -54,9 +74,13 @@ def schema_of(values: Sequence[Any]) -> dict[str, Any]:
 
 
 def require_each(
-    step: Step, over: Over, deployment: Deployment, fixed: Mapping[str, Any], values: Sequence[Any], by: Permissions
+    step: Step,
+    deployment: Deployment,
+    fixed: Mapping[str, Any],
+    items: Sequence[Mapping[str, Any]],
+    by: Permissions,
 ) -> None:
-    """Validate each run of a step with its value, and refuse those that the person cannot start, or that delete data.
+    """Validate each run of a step with its values, and refuse those that the person cannot start, or that delete data.
 
     Without the parameters that have their values from artifacts: they are checked when they come. Raises
     `flows.parameters.Invalid`, `Forbidden` or `Refused`.
@@ -65,8 +89,8 @@ def require_each(
         by.require(verb, deployment)
     schema = schemas.without(deployment.parameter_schema, step.from_artifacts)
     defaults = {name: each for name, each in deployment.parameter_defaults.items() if name not in step.from_artifacts}
-    for value in values:
-        found = schemas.validate(schema, {**fixed, over.parameter: value}, defaults=defaults)
+    for values in items:
+        found = schemas.validate(schema, {**fixed, **values}, defaults=defaults)
         for verb in (Verb.TRIGGER, Verb.BACKFILL):
             by.require(verb, deployment, found)
         require_harmless(step, deployment, found)
@@ -87,10 +111,10 @@ def require_harmless(step: Step, deployment: Deployment, values: Mapping[str, An
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """The runs of one step: its values in order, and the latest attempt of those that started, by number from 1."""
+    """The runs of one step: the values of each, and the latest attempt of those that started, by number from 1."""
 
     over: Over
-    values: Sequence[Any]
+    values: Sequence[Mapping[str, Any]]
     latest: Mapping[int, RunRequest]
     outcomes: Mapping[int, Outcome]
 
@@ -150,4 +174,5 @@ def items_of(step: Step, spec: RunSpec, attempts: Iterable[RunRequest]) -> Items
     latest = {item_of(each): each for each in attempts}
     found = dict(sorted(latest.items()))
     outcomes = {number: outcome_of(step, row) for number, row in found.items()}
-    return Items(step.over, spec.mapped[step.over.parameter]["enum"], found, outcomes)
+    values = combinations({name: spec.mapped[name]["enum"] for name in step.over.names})
+    return Items(step.over, values, found, outcomes)

@@ -12,7 +12,7 @@ from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.automation import chain_steps
 from runs.automation.chain_progress import read_progress
-from runs.automation.chains import MOST_ATTEMPTS, require_not_agent
+from runs.automation.chains import require_not_agent
 from runs.changes.approvals import lock, publish_change, require_may_withdraw
 from runs.changes.gates import attempt_of
 from runs.changes.launch_queue import queue_launches
@@ -21,6 +21,7 @@ from runs.changes.release import release
 from runs.changes.states import ChangeState, move_change
 from runs.errors import Refused
 from runs.models import ChangeRequest, RunEvent, RunRequest, Verb
+from runs.models.chain import MOST_ATTEMPTS
 from runs.models.request import State
 from runs.requests.frozen_values import values_of
 

@@ -131,7 +131,7 @@ def start_items(progress: ChainProgress, step: Step) -> list[RunRequest]:
     started = []
     for number, before in following:
         # One that starts again keeps its values.
-        values = before.mapped_values if before else {**others, items.over.parameter: items.values[number - 1]}
+        values = before.mapped_values if before else {**others, **items.values[number - 1]}
         key = occurrence(attempt_of(before) + 1 if before else 1, number)
         started.append(requests.add_occurrence(progress.specs[step.key], key, values=values))
     return started

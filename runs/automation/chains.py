@@ -25,16 +25,14 @@ from runs.actors import Actor
 from runs.automation import chain_definition
 from runs.automation.chain_checks import deployments_of, require_runnable
 from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_items import require_each, schema_of, values_over
+from runs.automation.chain_items import combinations, require_each, schema_of, values_over
 from runs.changes.states import ChangeState
 from runs.errors import Refused
 from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunSpec, Verb
-from runs.models.chain import LONGEST_NAME
+from runs.models.chain import LONGEST_NAME, MOST_ATTEMPTS
 from runs.requests import Spec
 
 LONGEST_DESCRIPTION = 500
-# Attempts of one step, its retries and every resumption among them.
-MOST_ATTEMPTS = 20
 
 
 # Define ---------------------------------------------------------------------------------------------------------------
@@ -108,20 +106,14 @@ def require_not_agent(by: Actor) -> None:
 
 
 def require_checkable(definition: Definition, by_key: Mapping[str, Deployment], by: Actor) -> None:
-    """Refuse an agent a backfill, and a step whose values come later, if its scopes limit them.
+    """Refuse an agent a step whose values come later, if its scopes limit them.
 
-    Nobody could check them then: a launch is checked with the grants of the owner, which can be wider. And the budget
-    counts steps.
+    Nobody could check them then: a launch is checked with the grants of the owner, which can be wider. Those over which
+    a step runs are fixed in the request, and each of them is checked with it.
     """
     if by.agent is None:
         return
     for step in definition.steps:
-        if step.over:
-            raise Refused(
-                "chain.agent_backfill",
-                f"Step {step.key} is a backfill, which agents request by themselves. A person can request the chain.",
-                step=step.key,
-            )
         target = Target.of(by_key[step.key])
         if step.from_artifacts and not any(
             Verb.TRIGGER in each.verbs and not each.predicate and covers(each, target) for each in by.scope or ()
@@ -250,10 +242,11 @@ def spec_of(step: Step, deployment: Deployment, given: Mapping[str, Any], permis
     mapped = {name: approved_schema(deployment, name, source) for name, source in step.from_artifacts.items()}
     fixed, most = {**step.constants, **inputs}, MOST_ATTEMPTS
     if over := step.over:
-        values = values_over(step, over, deployment, given.get(over.input, "") if over.input else over.values)
-        require_each(step, over, deployment, fixed, values, permissions)
-        mapped[over.parameter] = schema_of(values)
-        most = MOST_ATTEMPTS * len(values)
+        lists = values_over(step, deployment, over.varied, given)
+        items = combinations(lists)
+        require_each(step, deployment, fixed, items, permissions)
+        mapped |= {name: schema_of(values) for name, values in lists.items()}
+        most = MOST_ATTEMPTS * len(items)
     return Spec(deployment, fixed, mapped=mapped, max_runs=most)
 
 

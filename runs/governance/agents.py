@@ -8,11 +8,25 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import (
+    Aggregate,
+    Case,
+    Count,
+    Exists,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Sum,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -25,6 +39,7 @@ from runs.governance.rule_changes import oversees
 from runs.governance.service_accounts import is_service_account
 from runs.governance.tokens import require_interactive
 from runs.models import Action, Agent, AgentStop, AgentUse, ChangeRequest, RunRequest, RunSpec
+from runs.models.chain import MOST_ATTEMPTS
 from runs.models.request import State
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,59}")
@@ -43,9 +58,17 @@ COUNT = """
 """
 
 
+# How many runs a spec is for: one, but of a step of a chain that is a backfill one for each item.
+RUNS = Case(
+    When(change__kind=ChangeRequest.Kind.CHAIN, then=F("max_runs") / MOST_ATTEMPTS),
+    default=Value(1),
+    output_field=IntegerField(),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What an agent has used of its budget: requests in 24 hours, and open runs with the steps of chains to come."""
+    """What an agent has used of its budget: runs and cancellations of 24 hours; runs that are open or will come."""
 
     in_day: int
     at_once: int
@@ -152,47 +175,65 @@ def require_within_budget(by: Actor, *, is_run: bool) -> None:
     if used.in_day > agent.requests_per_day:
         raise Refused(
             "agent.budget_day",
-            f"The agent {agent} may ask for {agent.requests_per_day} runs and cancellations in 24 hours, and has.",
+            f"The agent {agent} may ask for {agent.requests_per_day} runs and cancellations in 24 hours, and with this "
+            f"it would be {used.in_day}. Request {used.in_day - agent.requests_per_day} fewer, or request it later.",
             limit=agent.requests_per_day,
+            would_be=used.in_day,
         )
     if is_run and used.at_once > agent.requests_at_once:
+        excess = used.at_once - agent.requests_at_once
         raise Refused(
             "agent.budget_at_once",
-            f"The agent {agent} may have {agent.requests_at_once} open runs at a time, and has. Wait until one ends.",
+            f"The agent {agent} may have {agent.requests_at_once} open runs at a time, and with this it would have "
+            f"{used.at_once}. Each item of a backfill and each step of a chain is one. Request {excess} fewer, or wait "
+            "until so many have ended.",
             limit=agent.requests_at_once,
+            would_be=used.at_once,
         )
 
 
 def usage(agent: Agent) -> Usage:
     since = timezone.now() - DAY
-    asked = ChangeRequest.objects.filter(agent=agent, requested_at__gte=since).count()
+    asked = asked_since(since).filter(change__agent=agent).aggregate(number=Sum("runs"))["number"] or 0
     cancelled = Action.objects.filter(agent=agent, requested_at__gte=since).count()
     open_runs = RunRequest.objects.filter(change__agent=agent, state__in=OPEN).count()
-    return Usage(asked + cancelled, open_runs + steps_to_come().filter(change__agent=agent).count())
+    coming = steps_to_come().filter(change__agent=agent).aggregate(number=Sum("to_come"))["number"] or 0
+    return Usage(asked + cancelled, open_runs + coming)
 
 
-def steps_to_come() -> QuerySet[RunSpec]:
-    """Return the steps of chains that can still start by themselves and have not: each will be a run."""
+def asked_since(since: datetime) -> QuerySet[Any]:
+    """Return what agents asked for, each with its `runs`: whatever became of it since."""
+    return RunSpec.objects.filter(change__agent__isnull=False, change__requested_at__gte=since).annotate(runs=RUNS)
+
+
+def steps_to_come() -> QuerySet[Any]:
+    """Return the steps of chains that can still start by themselves, each with the runs `to_come` of it."""
     of_chains = RunSpec.objects.filter(
         change__kind=ChangeRequest.Kind.CHAIN,
         change__state__in=(ChangeRequest.State.WAITING, ChangeRequest.State.APPROVED),
         change__agent__isnull=False,
     ).exclude(change__progress=ChangeRequest.Progress.STOPPED)
-    return of_chains.filter(~Exists(RunRequest.objects.filter(spec=OuterRef("pk"))))
+    first_attempts = RunRequest.objects.filter(Q(occurrence="1") | Q(occurrence__startswith="1-"), spec=OuterRef("pk"))
+    started = first_attempts.order_by().values("spec").annotate(number=Count("pk")).values("number")
+    return of_chains.annotate(to_come=RUNS - Coalesce(Subquery(started), 0))
 
 
 def with_usage(rows: QuerySet[Agent]) -> QuerySet[Agent]:
     """Return the agents with `is_stopped`, and what `usage` adds up: `asked`, `cancelled`, `open_runs`, `to_come`."""
     since = timezone.now() - DAY
-    counted: dict[str, QuerySet[Any]] = {
-        "asked": ChangeRequest.objects.filter(agent=OuterRef("pk"), requested_at__gte=since).order_by().values("agent"),
-        "cancelled": Action.objects.filter(agent=OuterRef("pk"), requested_at__gte=since).order_by().values("agent"),
-        "open_runs": RunRequest.objects.filter(change__agent=OuterRef("pk"), state__in=OPEN)
-        .order_by()
-        .values("change__agent"),
-        "to_come": steps_to_come().filter(change__agent=OuterRef("pk")).order_by().values("change__agent"),
+    cancelled = Action.objects.filter(requested_at__gte=since)
+    open_runs = RunRequest.objects.filter(state__in=OPEN)
+    # Name -> the rows, the agent that a row is of, and what is added up.
+    counted: dict[str, tuple[QuerySet[Any], str, Aggregate]] = {
+        "asked": (asked_since(since), "change__agent", Sum("runs")),
+        "cancelled": (cancelled, "agent", Count("pk")),
+        "open_runs": (open_runs, "change__agent", Count("pk")),
+        "to_come": (steps_to_come(), "change__agent", Sum("to_come")),
     }
-    numbers = {name: Subquery(each.annotate(number=Count("pk")).values("number")) for name, each in counted.items()}
+    numbers = {
+        name: Subquery(found.filter(**{of: OuterRef("pk")}).order_by().values(of).annotate(n=total).values("n"))
+        for name, (found, of, total) in counted.items()
+    }
     is_stopped = Q(stopped_at__isnull=False) | Exists(AgentStop.objects.filter(lifted_at=None))
     return rows.annotate(is_stopped=is_stopped, **{name: Coalesce(number, 0) for name, number in numbers.items()})
 

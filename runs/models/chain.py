@@ -13,6 +13,9 @@ from runs.models.change_request import ChangeRequest
 from runs.models.request import RunRequest
 
 LONGEST_NAME, LONGEST_KEY = 100, 40
+# Attempts of one step, its retries and every resumption among them. The spec of a step is for so many runs, of a step
+# that is a backfill for so many of each of its items.
+MOST_ATTEMPTS = 20
 
 
 class Chain(models.Model):

@@ -35,7 +35,8 @@ class AgentForm(forms.Form):
         max_value=agents.MOST_PER_DAY,
         initial=20,
         widget=forms.NumberInput(INPUT),
-        help_text="Runs and cancellations that it can ask for in 24 hours. 0 = it only reads.",
+        help_text="Runs and cancellations that it can ask for in 24 hours; each item of a backfill and each step "
+        "of a chain is a run. 0 = it only reads.",
     )
     requests_at_once = forms.IntegerField(
         label="Open runs at a time",

@@ -205,7 +205,7 @@ def initial_of(chain: Chain | None, stored: Mapping[str, Any]) -> dict[str, Any]
 def definition_of(steps: Steps, defaults: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return the definition that was entered; descriptions of inputs, which the form does not show, are kept."""
     found = steps.definitions
-    used = {source["input"] for step in found for source in step["parameters"].values() if "input" in source}
+    used = {name for step in found for source in step["parameters"].values() if (name := input_of(source))}
     inputs = {
         name: {key: value for key, value in about.items() if key != "default"}
         for name, about in stored["inputs"].items()
@@ -214,3 +214,10 @@ def definition_of(steps: Steps, defaults: Mapping[str, Any], stored: Mapping[str
     for name, value in defaults.items():
         inputs.setdefault(name, {})["default"] = value
     return {"inputs": inputs, "steps": found}
+
+
+def input_of(source: Mapping[str, Any]) -> str:
+    """Return the input that a parameter has its value, or the values over which the step runs, from."""
+    over = source.get("over")
+    named = over if isinstance(over, dict) else source
+    return str(named.get("input", ""))

@@ -8,6 +8,7 @@ rows = 100
 level = drift: crm-drift /level
 month = over 2026-01..2026-06, 3 at once, go on
 month = over {months}
+region = over eu, us
 """
 
 from __future__ import annotations
@@ -84,9 +85,12 @@ def read_over(found: re.Match[str]) -> dict[str, Any]:
     }
 
 
-def write_over(source: Mapping[str, Any]) -> str:
+def write_over(source: Mapping[str, Any], *, is_first: bool) -> str:
+    """Return what a step runs over; how is written once, although each parameter has it."""
     over = source["over"]
     what = f"{{{over['input']}}}" if isinstance(over, dict) else over if isinstance(over, str) else json.dumps(over)
+    if not is_first:
+        return f"over {what}"
     return f"over {what}, {source['at_once']} at once{', go on' if source['on_failure'] == 'go_on' else ''}"
 
 
@@ -102,14 +106,15 @@ def write_edge(edge: Mapping[str, Any]) -> str:
 
 
 def write_parameters(parameters: Mapping[str, Mapping[str, Any]]) -> str:
-    return "\n".join(f"{name} = {write_source(source)}" for name, source in parameters.items())
+    first = next((name for name, source in parameters.items() if "over" in source), "")
+    return "\n".join(f"{name} = {write_source(source, is_first=name == first)}" for name, source in parameters.items())
 
 
-def write_source(source: Mapping[str, Any]) -> str:
+def write_source(source: Mapping[str, Any], *, is_first: bool) -> str:
     if "input" in source:
         return f"{{{source['input']}}}"
     if "over" in source:
-        return write_over(source)
+        return write_over(source, is_first=is_first)
     if "value" in source:
         return json.dumps(source["value"], ensure_ascii=False)
     found = f"{source['step']}: {source['artifact']} {source['pointer']}".strip()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.urls import reverse
+from django.utils.safestring import SafeString
 
 from flows import parameters as schemas
 from flows.models import Deployment
+from portal.admin.changes import backfill_context
 from portal.admin.requests.allowed_actions import Action
 from portal.ui import chain_labels, freshness
+from portal.ui.progress_bar import Part, progress_bar
 from portal.ui.rule_labels import Badge
 from portal.ui.text import json_text
 from runs import changes
@@ -22,6 +26,7 @@ from runs.automation.chain_graph import Outcome
 from runs.automation.chain_items import Items
 from runs.automation.chain_progress import ChainProgress, read_progress
 from runs.models import ChangeRequest, RunRequest, RunSpec, Verb
+from runs.models.request import State
 from runs.phases import phase_of
 
 ChangeState = ChangeRequest.State
@@ -29,9 +34,10 @@ ChangeState = ChangeRequest.State
 
 @dataclass(frozen=True, slots=True)
 class ItemRow:
-    """One run of a step that is a backfill, with the value that it has; blank without permission to view it."""
+    """One run of a step that is a backfill; `cells` are its values by name, none without permission to view them."""
 
-    value: str
+    number: int
+    cells: list[tuple[str, str]]
     run_request: RunRequest | None
     attempt: int
 
@@ -42,6 +48,16 @@ class ItemRow:
     @property
     def state_colour(self) -> str:
         return self.run_request.state_row.state_colour if self.run_request else "grey"
+
+
+@dataclass(frozen=True, slots=True)
+class ItemTable:
+    """The runs of a step that is a backfill, with how many of them are in which state."""
+
+    names: list[str]
+    rows: list[ItemRow]
+    parts: list[Part]
+    bar: SafeString
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +76,7 @@ class StepRow:
     waits_for: str
     may_decide: bool
     at: datetime | None
-    items: list[ItemRow]
+    items: ItemTable | None
 
     @property
     def state_label(self) -> str:
@@ -141,16 +157,25 @@ def row(
         (run_request.run_ended_at or (run_request.run.ended_at if run_request.run else None) or run_request.launched_at)
         if run_request
         else None,
-        item_rows(progress.items[step.key], sees=sees) if step.key in progress.items else [],
+        item_table(progress, progress.items[step.key], sees=sees) if step.key in progress.items else None,
     )
 
 
-def item_rows(items: Items, *, sees: bool) -> list[ItemRow]:
-    """Return the runs of a step that is a backfill, in the order of their values."""
-    return [
-        ItemRow(json_text(value) if sees else "", row, changes.attempt_of(row) if row else 0)
-        for value, row in ((value, items.latest.get(number)) for number, value in enumerate(items.values, 1))
+def item_table(progress: ChainProgress, items: Items, *, sees: bool) -> ItemTable:
+    """Return the runs of a step that is a backfill, in the order in which they start."""
+    rows = [
+        ItemRow(
+            number,
+            [(name, json_text(value)) for name, value in values.items()] if sees else [],
+            found := items.latest.get(number),
+            changes.attempt_of(found) if found else 0,
+        )
+        for number, values in enumerate(items.values, 1)
     ]
+    unstarted = State.WITHDRAWN if progress.change.state in ChangeRequest.OVER else State.HELD
+    counts = Counter(each.run_request.state if each.run_request else unstarted for each in rows)
+    parts = backfill_context.parts(counts)
+    return ItemTable(items.over.names if sees else [], rows, parts, progress_bar(parts))
 
 
 def may_decide_about(change: ChangeRequest, deployment: Deployment, by: Actor, permissions: Permissions) -> bool:
@@ -170,7 +195,7 @@ def values(spec: RunSpec, run_request: RunRequest | None, step: Step) -> list[tu
     brought = run_request.mapped_values if run_request else {}
     labels = dict(chain_labels.sources(step))
     for name, schema in spec.mapped.items():
-        if step.over and name == step.over.parameter:
+        if step.over and name in step.over.names:
             found.append((name, f"{labels[name]}: {', '.join(map(json_text, schema['enum']))}"))
             continue
         bounds = f" within {json_text(schema)}" if schema else ""

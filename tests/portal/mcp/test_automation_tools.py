@@ -21,7 +21,7 @@ from tests.fakes.prefect import FakePrefect
 from tests.made_chains import deploy, end, go_on, latest, make, step, where
 from tests.made_rules import new_rule
 from tests.made_schedules import let_schedule, schedule_of
-from tests.portal.mcp_calls import actor, an_agent, done, refused_with
+from tests.portal.mcp_calls import actor, an_agent, call, done, refused_with
 from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
@@ -116,6 +116,38 @@ def test_each_step_counts_in_the_budget_until_the_chain_stops(chain: Chain, requ
     assert (listed.open_runs, listed.to_come) == (1, 1)  # type: ignore[attr-defined]  # annotated
     end(ChangeRequest.objects.get(), "ingest", "FAILED", fake)
     assert agents.usage(helper.agent).at_once == 0
+
+
+def test_each_item_of_a_step_that_is_a_backfill_counts(dev: Environment, chain: Chain, requester: User) -> None:
+    over = {"month": {"over": {"input": "month"}, "at_once": 2}, "rows": {"over": [5, 7]}}
+    steps = make(dev, requester, step("ingest", parameters=over), step("train", "ingest"), name="Over")
+    two = {"inputs": {"month": "2026-10"}, "reason": "Month end"}
+    four = {"inputs": {"month": "2026-09, 2026-10"}, "reason": "Month end"}
+    few = actor(an_agent(requester, "few", at_once=2))
+    outcome = call(few, "request_chain", chain=steps.pk, **two)
+    assert outcome.content["code"] == "agent.budget_at_once"
+    assert "3" in outcome.content["message"]
+    assert refused_with(
+        actor(an_agent(requester, "day", day=2, at_once=9)), "request_chain", chain=steps.pk, **two
+    ) == ("agent.budget_day")
+    blind = actor(an_agent(requester, "blind"), TokenScope(verbs=["see", "trigger"]))
+    assert refused_with(blind, "request_chain", chain=steps.pk, **two) == "access.scope"
+    only = {"properties": {"rows": {"const": 5}}}
+    certain = actor(
+        an_agent(requester, "certain"),
+        TokenScope(verbs=["see"]),
+        TokenScope(verbs=["trigger", "backfill"], predicate=only),
+    )
+    assert refused_with(certain, "request_chain", chain=steps.pk, **two) == "access.scope"
+    assert not ChangeRequest.objects.exists()
+    helper = actor(an_agent(requester, at_once=3))
+    done(helper, "request_chain", chain=steps.pk, **two)
+    go_on()
+    assert helper.agent is not None
+    assert agents.usage(helper.agent) == agents.Usage(in_day=3, at_once=3)
+    listed = agents.with_usage(agents.visible_to(by(requester))).get(pk=helper.agent.pk)
+    assert (listed.asked, listed.open_runs, listed.to_come) == (3, 2, 1)  # type: ignore[attr-defined]  # annotated
+    assert refused_with(helper, "request_chain", chain=steps.pk, **four) == "agent.budget_at_once"
 
 
 def test_in_a_protected_environment_another_person_approves_it_and_a_stop_withdraws_it(

@@ -90,6 +90,35 @@ def test_each_value_runs_once_so_many_at_a_time_and_then_the_next_step(
     assert reconcile() == ""
 
 
+def test_two_parameters_run_once_for_each_combination_and_no_other_starts(
+    prod: Environment, prod_fake: FakePrefect, requester: User, approver: User
+) -> None:
+    deploy(prod, prod_fake, "load")
+    both = {"rows": {"over": {"input": "sizes"}}, "month": {"over": MONTHS[:2], "at_once": 3, "on_failure": "go_on"}}
+    chain = make(prod, requester, step("load", parameters=both))
+    change = requested(chain, requester, sizes="5, 7")
+    spec = change.specs.get()
+    assert spec.mapped == {"month": {"enum": MONTHS[:2]}, "rows": {"enum": [5, 7]}}
+    assert requested(chain, requester, sizes="5, 8").specs.get().digest != spec.digest
+    with refused("chain.over_values"):
+        chains.request_run(chain, {"sizes": "1..101"}, by=by(requester), reason="r")
+    changes.approve(change, by=by(approver))
+    go_on()
+    assert months(change, State.LAUNCHED) == ["2026-01", "2026-01", "2026-02"]
+    finish(change, "FAILED", prod_fake, "2026-02")
+    finish(change, "COMPLETED", prod_fake)
+    assert (where(change)["load"], change.progress) == ("failed", ChangeRequest.Progress.STOPPED)
+    sent = [call.arguments["parameters"] for call in prod_fake.calls if call.method == "create_flow_run"]
+    assert sorted((each["month"], each["rows"]) for each in sent) == [
+        (month, rows) for month in MONTHS[:2] for rows in (5, 7)
+    ]
+    stray = chains.requests.add_occurrence(spec, "1-9", values={"month": "2026-01", "rows": 6})
+    changes.release(change)
+    stray.refresh_from_db()
+    assert stray.state == State.HELD
+    assert reconcile() == ""
+
+
 def test_it_stops_at_a_failure_and_a_resumption_runs_what_failed_and_the_rest(
     deployed: Environment, requester: User, fake: FakePrefect
 ) -> None:
@@ -153,7 +182,21 @@ def test_values_come_from_an_input_and_each_must_be_allowed(deployed: Environmen
         ("chain.definition", [over(at_once=0)]),
         ("chain.definition", [over(on_failure="perhaps")]),
         ("chain.definition", [over({"value": 1})]),
-        ("chain.definition", [step("load", parameters={"month": {"over": "1..2"}, "rows": {"over": "1..2"}})]),
+        (
+            "chain.definition",
+            [step("load", parameters={name: {"over": "1..2"} for name in ("month", "rows", "token")})],
+        ),
+        (
+            "chain.definition",
+            [
+                step(
+                    "load", parameters={"month": {"over": MONTHS, "at_once": 2}, "rows": {"over": "1..2", "at_once": 3}}
+                )
+            ],
+        ),
+        ("chain.parameter_invalid", [step("load", parameters={"month": {"over": "1..2"}, "rows": {"over": "1..2"}})]),
+        ("chain.parameter_invalid", [step("load", parameters={"month": {"over": MONTHS}, "rows": {"over": "0..2"}})]),
+        ("chain.over_values", [step("load", parameters={"month": {"over": MONTHS}, "rows": {"over": "1..17"}})]),
         ("chain.definition", [over(), step("train", {"step": "load", "artifact": "a", "pointer": "", "equals": 1})]),
         ("chain.parameter_invalid", [over("2026-01, soon")]),
         ("chain.over_values", [over("2000-01..2019-12")]),

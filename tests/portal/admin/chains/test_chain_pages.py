@@ -16,7 +16,7 @@ from django.urls import reverse
 from flows.models import Environment
 from portal.admin.chains import step_text
 from runs.actors import Actor
-from runs.automation import chains
+from runs.automation import chain_definition, chains
 from runs.governance import grants
 from runs.models import Chain, ChangeRequest
 from runs.models.request import State
@@ -108,22 +108,23 @@ def test_a_constant_that_looks_like_something_else_is_written_so_that_it_is_read
         "month = over 2026-01, 2026-02, 5 at once, go on",
         "month = over {months}, 5 at once",
         "rows = over [1, 2], 5 at once",
+        "month = over 2026-01..2026-03, 3 at once, go on\nrows = over 1..3",
     ],
 )
 def test_what_a_step_runs_over_is_written_as_it_is_read(text: str) -> None:
-    ((name, source),) = step_text.read_parameters(text).items()
-    stored = {"at_once": 5, "on_failure": "stop", **source}
-    assert step_text.write_parameters({name: stored}) == text
+    written = {"key": "load", "deployment": "load/daily", "parameters": step_text.read_parameters(text)}
+    (stored,) = chain_definition.read({"steps": [written]}).stored["steps"]
+    assert step_text.write_parameters(stored["parameters"]) == text
 
 
 def test_a_step_that_is_a_backfill_is_defined_requested_and_followed(
     deployed: Environment, requester: User, login: Login, fake: FakePrefect
 ) -> None:
     client = login(requester)
-    row = {**INGEST, "parameters": "month = over {months}, 2 at once"}
+    row = {**INGEST, "parameters": "month = over {months}, 2 at once\nrows = over 5, 7"}
     assert client.post(address("runs_chain_new"), typed(row, environment=deployed.pk)).status_code == 302
     chain = Chain.objects.get()
-    run = {"version": 1, "submission_key": uuid.uuid4(), "parameters-months": "2026-01..2026-03"}
+    run = {"version": 1, "submission_key": uuid.uuid4(), "parameters-months": "2026-01..2026-02"}
     assert "inputs" in client.get(address("runs_chain_run", chain.pk)).context
     answer = client.post(address("runs_chain_run", chain.pk), run)
     assert answer.status_code == 302, answer.context["refusal"]
@@ -131,9 +132,33 @@ def test_a_step_that_is_a_backfill_is_defined_requested_and_followed(
     end(ChangeRequest.objects.get(), "ingest", "COMPLETED", fake)
     page = client.get(answer.headers["Location"])
     (shown,) = page.context["rows"]
-    assert shown.state_label == "Running, 1 of 3"
-    assert [each.state_label for each in shown.items] == ["Completed", "Launched", "Launched"]
-    assert "Running, 1 of 3" in page.context["graph"]
+    assert shown.state_label == "Running, 1 of 4"
+    assert [each.state_label for each in shown.items.rows] == ["Completed", "Launched", "Launched", "Not started"]
+    assert [value for _, value in shown.items.rows[1].cells] == ["2026-01", "7"]
+    assert {part.key: part.count for part in shown.items.parts if part.count} == {
+        "completed": 1,
+        "running": 2,
+        "held": 1,
+    }
+    assert "Running, 1 of 4" in page.context["graph"]
+    stranger = person("sees")
+    grants.grant(by=Actor.system(), person=stranger, verbs=["see"], environment=deployed)
+    (hidden,) = login(stranger).get(answer.headers["Location"]).context["rows"]
+    assert (hidden.items.names, hidden.items.rows[0].cells) == ([], [])
+
+
+def test_a_description_of_an_input_that_a_step_runs_over_is_kept(
+    deployed: Environment, requester: User, login: Login
+) -> None:
+    document = {
+        "inputs": {"m": {"description": "Months"}},
+        "steps": [step("ingest", parameters={"month": {"over": {"input": "m"}}})],
+    }
+    chain = chains.save(deployed, "Close", document, by=by(requester)).chain
+    row = {**INGEST, "parameters": "month = over {m}"}
+    login(requester).post(address("runs_chain_edit", chain.pk), typed(row))
+    newest = chain.versions.get(number=2)
+    assert newest.definition["inputs"] == {"m": {"description": "Months"}}
 
 
 def test_an_error_stands_at_its_step(deployed: Environment, requester: User, login: Login) -> None:
