@@ -92,6 +92,8 @@ CODES: dict[str, str] = {
     "chain.parameter_required": "A required parameter of a step has no value.",
     "chain.parameter_unknown": "The deployment of a step has no parameter of the name.",
     "chain.paused": "The run of the chain is paused already, or has stopped at a failure.",
+    "chain.plan_changed": "A run of the chain would be another than the one that was planned.",
+    "chain.profile_fixed": "The chain does not let the requester choose the resource profile of the step.",
     "chain.secret": "A secret parameter of a step has a constant, or a value of an artifact.",
     "chain.taken": "Another chain of the environment has the name.",
     "chain.version_changed": "The chain has another version than the one that was displayed.",

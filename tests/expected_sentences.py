@@ -186,6 +186,12 @@ SENTENCES: dict[str, list[str]] = {
     "chain.parameter_unknown": [
         "Step {}: {} has no parameter {}.",
     ],
+    "chain.plan_changed": [
+        "The plan has changed since it was displayed: it now has {} runs. Review it again.",
+    ],
+    "chain.profile_fixed": [
+        "The resource profile of step {} cannot be chosen. It can be for: {}.",
+    ],
     "chain.secret": [
         "Step {}: {} is secret: it can only be an input.",
     ],

@@ -275,8 +275,8 @@ SABOTAGES = (
     Sabotage(
         "an agent runs steps with values that nobody can compare with its scopes",
         ("tests/portal/mcp/test_automation_tools.py::test_values_that_come_later_need_a_scope_without_a_condition",),
-        "runs/automation/chains.py",
-        "        require_checkable(definition, by_key, by)\n",
+        "runs/automation/chain_specs.py",
+        "    require_checkable(definition, by_key, by)\n",
         "",
     ),
     Sabotage(
@@ -285,6 +285,29 @@ SABOTAGES = (
         "runs/governance/agents.py",
         "    return Usage(asked + cancelled, open_runs + coming)",
         "    return Usage(asked + cancelled, open_runs)",
+    ),
+    Sabotage(
+        "a step of a chain has the resource profile that the requester names, whatever the chain says",
+        (
+            "tests/runs/automation/test_chain_profiles.py::test_another_profile_is_another_version_and_the_requester_chooses_only_where_it_says",
+        ),
+        "runs/automation/chain_specs.py",
+        "for step in definition.steps if step.chooses_profile]",
+        "for step in definition.steps]",
+    ),
+    Sabotage(
+        "a chain runs otherwise than its plan was displayed",
+        ("tests/runs/automation/test_chain_plan.py::test_it_has_each_run_and_what_is_submitted_is_what_was_displayed",),
+        "runs/automation/chains.py",
+        '        if displayed_plan not in ("", found.digest):',
+        "        if False:",
+    ),
+    Sabotage(
+        "a plan of a chain shows constants to people who cannot view parameters",
+        ("tests/runs/automation/test_chain_plan.py::test_it_says_of_each_run_why_it_would_be_refused",),
+        "runs/automation/chain_plan.py",
+        "if sees or name in own])",
+        "if each])",
     ),
     Sabotage(
         "a step that is a backfill counts as one run in the budget of an agent",
@@ -313,8 +336,8 @@ SABOTAGES = (
         "a backfill within a chain needs no permission for each of its values",
         ("tests/runs/automation/test_chain_items.py::test_values_come_from_an_input_and_each_must_be_allowed",),
         "runs/automation/chain_items.py",
-        "            by.require(verb, deployment, found)\n",
-        "            pass\n",
+        "        by.require(verb, deployment, found)\n",
+        "        pass\n",
     ),
     Sabotage(
         "steps of a paused chain start",

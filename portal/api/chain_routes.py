@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any
-from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Field, Query, Router, Schema, Status
+from ninja import Query, Router, Status
 
 from portal.api import paging
-from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of, one
-from portal.api.catalog_schemas import link
+from portal.api.chain_schemas import (
+    ChainDetail,
+    ChainEdit,
+    ChainOutline,
+    ChainPlanRow,
+    ChainRow,
+    ChainRunRow,
+    NewChain,
+    NewChainRun,
+    Version,
+)
 from portal.api.idempotency import idempotent, submission_key
-from portal.api.paging import Row
 from portal.api.problems import PROBLEMS
 from portal.api.request_routes import Reason, person
 from runs import changes, names
@@ -25,161 +30,12 @@ from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
 from runs.automation import chain_pacing, chains
 from runs.automation.chain_listings import CHAINS
-from runs.automation.chain_progress import ChainProgress, read_progress
+from runs.automation.chain_plan import plan_run
+from runs.automation.chain_progress import read_progress
 from runs.models import Chain, ChangeRequest, RunRequest, Verb
 
 router = Router(tags=["Chains"])
 ChainFilters = paging.filters_of(CHAINS)
-DEFINITION: dict[str, Any] = {
-    "inputs": {"month": {"description": "Month to close"}},
-    "steps": [
-        {"key": "ingest", "deployment": "ingest/crm", "parameters": {"month": {"input": "month"}}},
-        {
-            "key": "train",
-            "deployment": "train/crm",
-            "parameters": {"month": {"input": "month"}, "rows": {"value": 100}},
-            "after": [{"step": "ingest", "when": "completed"}],
-            "gate": True,
-            "retries": 1,
-            "timeout_minutes": 60,
-        },
-    ],
-}
-
-
-class ChainRow(Row):
-    id: int = Field(description="Number of the chain.")
-    environment: str
-    name: str
-    description: str
-    version: int = Field(description="Number of its newest version, which a run would have.")
-    steps: int
-    is_enabled: bool
-    last_requested_at: datetime | None
-    url: str
-
-    @classmethod
-    def columns(cls, row: Any) -> dict[str, Any]:
-        return {
-            "id": row.pk,
-            "environment": row.environment.slug,
-            "name": row.name,
-            "description": row.description,
-            "version": row.number,
-            "steps": row.step_count,
-            "is_enabled": row.is_enabled,
-            "last_requested_at": row.last_requested_at,
-            "url": link("runs_chain_change", row.pk),
-        }
-
-    @classmethod
-    def of(cls, row: Chain) -> ChainRow:
-        return cls(**cls.columns(row))
-
-
-class ChainDetail(ChainRow):
-    definition: dict[str, Any] | None = Field(description="null without permission to view parameters everywhere.")
-
-
-class NewChain(Schema):
-    model_config = body(environment="prod", name="Monthly close", definition=DEFINITION)
-
-    environment: str = Field(max_length=40)
-    name: str = Field(max_length=100)
-    description: str = Field("", max_length=500)
-    definition: dict[str, Any] = Field(description="Inputs and steps: docs/chains.md.")
-
-
-class Version(Schema):
-    model_config = body(definition=DEFINITION)
-
-    definition: dict[str, Any] = Field(description="Inputs and steps: docs/chains.md.")
-    name: str | None = Field(None, max_length=100, description="Its new name; null keeps it.")
-    description: str | None = Field(None, max_length=500)
-
-
-class ChainEdit(Schema):
-    model_config = body(is_enabled=False, reason="Source system is down")
-
-    is_enabled: bool
-    reason: str = Field("", max_length=1000)
-
-
-class NewChainRun(Schema):
-    model_config = body(inputs={"month": "2026-10"}, version=3, reason="Month end")
-
-    inputs: dict[str, Any] = {}
-    version: int | None = Field(None, ge=1, le=2**31 - 1, description="Refused if it is not the newest; null for any.")
-    reason: str = Field("", max_length=1000)
-    ticket: str = Field("", max_length=100)
-    on_behalf_of: str = Field("", max_length=150, description="User name of the person you act for.")
-
-
-class StepRow(Row):
-    key: str
-    deployment: str
-    outcome: str = Field(description="waiting, ready, running, completed, failed or skipped.")
-    attempt: int = Field(description="0 before it has started.")
-    request: int | None = Field(description="Number of the run request of the latest attempt.")
-    state: str = Field(description="State of that request.", examples=["held"])
-    run: UUID | None = Field(description="Prefect's id of the run.")
-    waits_for: str = Field(description="What a person must decide; empty if nothing.")
-    items: int = Field(
-        description="Runs of a step that is a backfill; 0 of every other. Then the fields above are of one."
-    )
-    items_completed: int
-
-
-class ChainRunRow(Row):
-    id: int = Field(description="Number of its change request.")
-    chain: int = Field(description="Number of the chain.")
-    name: str
-    environment: str
-    version: int
-    state: str = Field(description="State of the change request.", examples=["approved"])
-    progress: str = Field(description="running, paused, or stopped at a failure.", examples=["stopped"])
-    message: str
-    inputs: dict[str, Any] | None = Field(description="Without secret ones; null without permission to view them.")
-    digest: str = Field(description="What an approval is for.")
-    steps: list[StepRow]
-    url: str
-
-    @classmethod
-    def of(cls, progress: ChainProgress, permissions: Permissions) -> ChainRunRow:
-        change, chain_run = progress.change, progress.chain_run
-        sees = permissions.user.pk == change.requested_by_id or all(
-            permissions.decide(Verb.SEE_INPUTS, spec.deployment) for spec in progress.specs.values()
-        )
-        return cls(
-            id=change.pk,
-            chain=chain_run.version.chain_id,
-            name=chain_run.version.chain.name,
-            environment=change.environment_name,
-            version=chain_run.version.number,
-            state=change.state,
-            progress=change.progress,
-            message=change.message,
-            inputs=chain_run.inputs if sees else None,
-            digest=change.digest,
-            steps=[step_row(progress, step.key, step.deployment) for step in progress.definition.steps],
-            url=link("runs_changerequest_change", change.pk),
-        )
-
-
-def step_row(progress: ChainProgress, key: str, deployment: str) -> StepRow:
-    run_request, items = progress.latest.get(key), progress.items.get(key)
-    return StepRow(
-        key=key,
-        deployment=deployment,
-        outcome=progress.outcomes[key],
-        attempt=changes.attempt_of(run_request) if run_request else 0,
-        request=run_request.pk if run_request else None,
-        state=run_request.state if run_request else "",
-        run=run_request.flow_run_id if run_request else None,
-        waits_for=changes.why_waiting(run_request) if run_request else "",
-        items=len(items.values) if items else 0,
-        items_completed=items.completed if items else 0,
-    )
 
 
 # Chains ---------------------------------------------------------------------------------------------------------------
@@ -242,6 +98,13 @@ def edit_chain(request: HttpRequest, number: int, payload: ChainEdit) -> ChainDe
     return read(by, number)
 
 
+@router.post("/chains/{number}/plan", response={200: ChainPlanRow, **PROBLEMS}, summary="Plan a run of a chain")
+def plan_chain(request: HttpRequest, number: int, payload: ChainOutline) -> ChainPlanRow:
+    """Say which runs a run of the chain would be, and which are refused and why. Nothing is requested."""
+    by = actor_of(request)
+    return ChainPlanRow.of(plan_run(chain_of(by, number), payload.inputs, by=by, profiles=payload.profiles))
+
+
 @router.post("/chains/{number}/runs", response={201: ChainRunRow, **PROBLEMS}, summary="Run a chain")
 @idempotent
 def run_chain(request: HttpRequest, number: int, payload: NewChainRun) -> Status[ChainRunRow]:
@@ -251,7 +114,9 @@ def run_chain(request: HttpRequest, number: int, payload: NewChainRun) -> Status
         chain_of(by, number),
         payload.inputs,
         by=by,
+        profiles=payload.profiles,
         displayed_version=payload.version,
+        displayed_plan=payload.plan,
         reason=payload.reason,
         ticket=payload.ticket,
         on_behalf_of=person(payload.on_behalf_of),

@@ -31,6 +31,7 @@ CONFLICTS = frozenset(
             "chain.nothing_failed",
             "chain.over",
             "chain.paused",
+            "chain.plan_changed",
             "chain.taken",
             "chain.version_changed",
             "gate.none",

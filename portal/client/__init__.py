@@ -4,10 +4,6 @@ from .answers import (
     Action,
     BackfillItem,
     BackfillPlan,
-    Chain,
-    ChainDetail,
-    ChainRun,
-    ChainStep,
     Change,
     Deployment,
     DeploymentDetail,
@@ -20,6 +16,7 @@ from .answers import (
     RunDetail,
     RunRequest,
 )
+from .chain_answers import Chain, ChainDetail, ChainPlan, ChainRun, ChainStep, PlannedStep
 from .client_errors import (
     Conflict,
     FieldError,
@@ -69,6 +66,7 @@ __all__ = [
     "CRMDeployments",
     "Chain",
     "ChainDetail",
+    "ChainPlan",
     "ChainRun",
     "ChainStep",
     "Change",
@@ -99,6 +97,7 @@ __all__ = [
     "NotFound",
     "Notification",
     "NotificationRule",
+    "PlannedStep",
     "Portal",
     "PortalError",
     "PortalFailed",

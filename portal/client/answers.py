@@ -165,65 +165,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Chain:
-    """Deployments that run after each other; `version` is the number of the newest one."""
-
-    id: int
-    environment: str
-    name: str
-    description: str
-    version: int
-    steps: int
-    is_enabled: bool
-    last_requested_at: datetime | None
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChainDetail(Chain):
-    """`definition` is null without permission to view parameters everywhere."""
-
-    definition: dict[str, Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class ChainStep:
-    """Where a step is: `outcome` is waiting, ready, running, completed, failed or skipped.
-
-    `items` are the runs of a step that is a backfill, and 0 of every other.
-    """
-
-    key: str
-    deployment: str
-    outcome: str
-    attempt: int
-    request: int | None
-    state: str
-    run: str | None
-    waits_for: str
-    items: int
-    items_completed: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChainRun:
-    """A run of a chain; `id` is the number of its change request, which is approved as one."""
-
-    id: int
-    chain: int
-    name: str
-    environment: str
-    version: int
-    state: str
-    progress: str
-    message: str
-    inputs: dict[str, Any] | None
-    digest: str
-    steps: list[ChainStep]
-    url: str
-
-
-@dataclass(frozen=True, slots=True)
 class EarlierRun:
     """What exists with the values of an item: `run` is Prefect's id, `request` its number if it has no run yet."""
 

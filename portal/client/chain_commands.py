@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
-from .answers import Chain, ChainRun, ChainStep, Change
+from .answers import Change
+from .backfill_commands import describe_item
+from .chain_answers import Chain, ChainPlan, ChainRun, ChainStep
 from .client_errors import StillRunning, Unreachable
 from .command_parser import (
     DONE,
@@ -41,6 +43,16 @@ def add_chains(commands: Subparsers) -> None:
     parser = add_command(commands, "run-chain", run_chain, "Request a run of a chain: one request for all its steps")
     add_chain(parser)
     add_parameters(parser)
+    parser.add_argument(
+        "--profile",
+        dest="profiles",
+        action="append",
+        default=[],
+        type=named_profile,
+        metavar="STEP=NAME",
+        help="resource profile of a step that lets you choose; can be repeated",
+    )
+    parser.add_argument("--plan", action="store_true", help="show the runs that it would be, and request nothing")
     parser.add_argument("--on-behalf-of", default="", metavar="USER", help="the person you act for")
     add_reason(parser)
     parser.add_argument("--key", default="", help="idempotency key: sent again with it, it is the same request")
@@ -92,13 +104,26 @@ def save_chain(portal: Portal, options: Namespace, screen: Screen) -> int:
     return DONE
 
 
+def named_profile(text: str) -> tuple[str, str]:
+    step, equals, name = text.partition("=")
+    if not step or not equals:
+        raise ArgumentTypeError(f"{text} is not STEP=NAME")
+    return step, name
+
+
 def run_chain(portal: Portal, options: Namespace, screen: Screen) -> int:
+    profiles = dict(options.profiles)
+    if options.plan:
+        plan = portal.plan_chain(options.environment, options.name, parameters(options), profiles=profiles)
+        screen.print_row(plan, *plan_sentences(plan))
+        return REFUSED if plan.refused else DONE
     key = options.key or str(uuid4())
     try:
         run = portal.run_chain(
             options.environment,
             options.name,
             parameters(options),
+            profiles=profiles,
             reason=options.reason,
             ticket=options.ticket,
             on_behalf_of=options.on_behalf_of,
@@ -121,6 +146,15 @@ def run_chain(portal: Portal, options: Namespace, screen: Screen) -> int:
         screen.warn(str(late))
         return STILL_GOING
     return exit_code(change)
+
+
+def plan_sentences(plan: ChainPlan) -> Iterator[str]:
+    """Yield the runs of a plan, and what they add up to."""
+    for step in plan.steps:
+        profile = f", resource profile {step.profile.name}" if step.profile else ""
+        yield f"{step.key}  {step.deployment}, {'1 run' if step.runs == 1 else f'{step.runs} runs'}{profile}"
+        yield from (describe_item(item) for item in step.items if item.values or item.why)
+    yield f"At most {plan.runs} runs in {len(plan.steps)} steps, {plan.refused} refused. Nothing was requested."
 
 
 def exit_code(change: Change) -> int:
@@ -176,5 +210,6 @@ def describe(step: ChainStep) -> str:
     number = f"request {step.request}" if step.request else ""
     again = f"attempt {step.attempt}" if step.attempt > 1 else ""
     items = f"{step.items_completed} of {step.items} runs completed" if step.items else ""
-    facts = ", ".join(each for each in (items, number, again, step.waits_for) if each)
+    profile = f"resource profile {step.profile.name}" if step.profile else ""
+    facts = ", ".join(each for each in (items, number, again, profile, step.waits_for) if each)
     return f"  {step.outcome:<10} {step.key:<20} {step.deployment}  {facts}".rstrip()

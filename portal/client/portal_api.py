@@ -14,9 +14,6 @@ from . import credentials, event_stream, job_identity, lookups, waits
 from .answers import (
     Action,
     BackfillPlan,
-    Chain,
-    ChainDetail,
-    ChainRun,
     Change,
     Deployment,
     DeploymentDetail,
@@ -30,6 +27,7 @@ from .answers import (
     RunDetail,
 )
 from .answers import RunRequest as Request
+from .chain_answers import Chain, ChainDetail, ChainPlan, ChainRun
 from .client_errors import NotFound
 from .decoding import decode
 from .drift_answers import Drift, DriftMatrix
@@ -358,13 +356,25 @@ class Portal:
     ) -> ChainRun:
         """Request a run of a chain: one change request for all its steps.
 
-        The options are those of the API: version, reason, ticket, on_behalf_of. Sent twice with the same `key`, it is
-        one request.
+        The options are those of the API: profiles, plan, version, reason, ticket, on_behalf_of. Sent twice with the
+        same `key`, it is one request.
         """
         chain = self.chain(environment, name)
         return self._post(
             ChainRun, path("chains", chain.id, "runs"), {"inputs": dict(inputs or {}), **options}, key=key
         )
+
+    def plan_chain(
+        self,
+        environment: str,
+        name: str,
+        inputs: Mapping[str, Any] | None = None,
+        *,
+        profiles: Mapping[str, str] | None = None,
+    ) -> ChainPlan:
+        """Say which runs a run of a chain would be; `profiles` has resource profiles by step."""
+        body = {"inputs": dict(inputs or {}), "profiles": dict(profiles or {})}
+        return self._post(ChainPlan, path("chains", self.chain(environment, name).id, "plan"), body)
 
     def chain_run(self, number: int) -> ChainRun:
         return self._get(ChainRun, path("chain-runs", number))

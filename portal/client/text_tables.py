@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .answers import Chain, Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
+from .chain_answers import Chain
 from .drift_answers import Drift, DriftLine
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure

@@ -17,6 +17,8 @@ from runs.access.decisions import Permissions
 from runs.access.explain import explain
 from runs.actors import Actor
 from runs.automation import chains
+from runs.automation.chain_definition import MOST_STEPS
+from runs.automation.chain_plan import plan_run
 from runs.models import ChangeRequest, Verb
 
 OnFailure = ChangeRequest.OnFailure
@@ -54,6 +56,13 @@ class BackfillArguments(OfDeployment):
 class ChainRequestArguments(Arguments):
     chain: int = Field(ge=1, le=2**63 - 1, description="Number of the chain.")
     inputs: dict[str, Any] = Field({}, description="Values by name, as the tool `chain` describes them.")
+    profiles: dict[str, str] = Field(
+        {},
+        max_length=MOST_STEPS,
+        description="Resource profiles by step, of those that the tool `chain` offers; an empty name is none.",
+    )
+    only_plan: bool = Field(False, description="Return the runs that it would be and request nothing.")
+    plan: str = Field("", max_length=64, description="`digest` of the plan that you saw: refused if it has changed.")
     version: int | None = Field(None, ge=1, le=2**31 - 1, description="That you read: refused if it has changed.")
     reason: str = Field("", max_length=1000, description="Why, for those who approve it.")
     ticket: str = Field("", max_length=100)
@@ -109,11 +118,16 @@ def request_backfill(by: Actor, given: BackfillArguments) -> Answer:
 
 
 def request_chain(by: Actor, given: ChainRequestArguments) -> Answer:
-    """Submit one request for all steps of a chain, each of which counts in the budget of the agent."""
+    """Plan a run of a chain, or submit one request for all its steps: each run counts in the budget of the agent."""
+    chain = automation_reading.chain_of(by, given.chain)
+    if given.only_plan:
+        return automation_reading.plan_row(plan_run(chain, given.inputs, by=by, profiles=given.profiles))
     change = chains.request_run(
-        automation_reading.chain_of(by, given.chain),
+        chain,
         given.inputs,
         by=by,
+        profiles=given.profiles,
+        displayed_plan=given.plan,
         displayed_version=given.version,
         reason=given.reason,
         ticket=given.ticket,

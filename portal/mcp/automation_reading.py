@@ -6,6 +6,7 @@ out: constants, conditions and mappings have them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field
@@ -25,10 +26,12 @@ from runs.automation.chain_checks import deployments_of
 from runs.automation.chain_definition import Step
 from runs.automation.chain_inputs import input_schema
 from runs.automation.chain_listings import CHAINS
+from runs.automation.chain_plan import ChainPlan
 from runs.automation.chain_progress import ChainProgress, read_progress
 from runs.automation.rule_listings import EVENT_RULES
 from runs.automation.schedule_listings import SCHEDULES
-from runs.models import Chain, ChangeRequest, EventRule, FailureGroup, Schedule, ServiceLevel
+from runs.models import Chain, ChangeRequest, EventRule, FailureGroup, ResourceProfile, Schedule, ServiceLevel
+from runs.requests import profile_rules
 
 # How a parameter of a step has its value, as the definition names it.
 SOURCES = ("over", "value", "input", "artifact")
@@ -86,13 +89,55 @@ def chain(by: Actor, given: OneChain) -> Answer:
     """Return a chain with the schema of its inputs and its steps, without any values."""
     row = chain_of(by, given.chain)
     definition = chain_definition.read(row.versions.get(number=row.number).definition)
-    schema, _ = input_schema(definition, deployments_of(definition, row.environment))
+    by_key = deployments_of(definition, row.environment)
+    schema, _ = input_schema(definition, by_key)
+    offered = profile_rules.offered_for(by_key.values(), by) if any(map(has_choice, definition.steps)) else {}
     return {
         **chain_row(row),
         "inputs": mark_value(
             "parameter schema", schemas.published(schema, with_values=False), longest=LONGEST_IN_SCHEMA
         ),
-        "steps": [step_row(step) for step in definition.steps],
+        "steps": [
+            {**step_row(step), "profiles": profiles_of(step, offered.get(by_key[step.key].pk, []))}
+            for step in definition.steps
+        ],
+    }
+
+
+def has_choice(step: Step) -> bool:
+    return step.chooses_profile
+
+
+def profiles_of(step: Step, offered: Sequence[ResourceProfile]) -> list[Answer]:
+    """Return the resource profiles that the agent can choose for a step that lets it."""
+    return [marked_rows.profile_row(each) for each in offered] if step.chooses_profile else []
+
+
+def plan_row(plan: ChainPlan) -> Answer:
+    """Return the runs that a run of a chain would be: values that come from inputs, and no others."""
+    return {
+        "digest": plan.digest,
+        "version": plan.outline.version.number,
+        "runs": plan.runs,
+        "refused": plan.refused,
+        "steps": [
+            {
+                "step": each.step.key,
+                "deployment": mark("deployment name", each.step.deployment),
+                "runs": len(each.items),
+                "profile": mark_value("resource profile", dict(each.outline.profile)) if each.outline.profile else None,
+                "items": [
+                    {
+                        "values": each.shown(item),
+                        "outcome": item.outcome.value,
+                        "code": item.code,
+                        "why": mark("refusal", item.why),
+                    }
+                    for item in each.items
+                ],
+            }
+            for each in plan.steps
+        ],
     }
 
 
@@ -109,6 +154,7 @@ def step_row(step: Step) -> Answer:
         "gate": step.gate,
         "retries": step.retries,
         "timeout_minutes": step.timeout_minutes,
+        "profile": mark("resource profile", step.profile) if step.profile else None,
     }
 
 
@@ -142,6 +188,7 @@ def taken_step(progress: ChainProgress, step: Step) -> Answer:
         "waits_for": changes.why_waiting(run_request) if run_request else "",
         "items": len(items.values) if items else 0,
         "items_completed": items.completed if items else 0,
+        "profile": mark("resource profile", profile) if (profile := progress.specs[step.key].profile_name) else None,
     }
 
 

@@ -108,8 +108,9 @@ TOOLS: dict[str, Tool] = {
         acts=True,
     ),
     "request_chain": Tool(
-        "Request a run of a chain, on behalf of your owner: one request for all its steps, each of which must be "
-        "allowed to you. It may need the approval of other people, and people decide at its gates." + DATA,
+        "Plan or request a run of a chain, on behalf of your owner: one request for all its steps, each of which must "
+        "be allowed to you, of a step that is a backfill with the values of each run. Each run counts in your budget. "
+        "It may need the approval of other people, and people decide at its gates." + DATA,
         asking.ChainRequestArguments,
         asking.request_chain,
         acts=True,

@@ -74,6 +74,10 @@ def marks(step: Step) -> list[str]:
     found = ["gate"] if step.gate else []
     if step.over:
         found.append("backfill")
+    if step.profile:
+        found.append(f"resource profile {step.profile}")
+    if step.chooses_profile:
+        found.append("another resource profile can be chosen" if step.profile else "resource profile can be chosen")
     if step.retries:
         found.append("1 retry" if step.retries == 1 else f"{step.retries} retries")
     if step.timeout_minutes:

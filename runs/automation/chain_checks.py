@@ -9,10 +9,11 @@ from flows import parameters as schemas
 from flows.models import Deployment, Environment
 from flows.wording import deployment_name
 from runs.access.decisions import Permissions
+from runs.actors import Actor
 from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_items import combinations, require_harmless, values_over
+from runs.automation.chain_items import combinations, needed, require_harmless, values_over
 from runs.errors import Refused
-from runs.models import Verb
+from runs.requests import profile_rules
 
 
 def deployments_of(definition: Definition, environment: Environment) -> dict[str, Deployment]:
@@ -35,9 +36,12 @@ def require_known(step: Step, by_name: Mapping[str, Deployment], environment: En
 
 
 def require_runnable(
-    definition: Definition, environment: Environment, permissions: Permissions
+    definition: Definition, environment: Environment, permissions: Permissions, by: Actor
 ) -> dict[str, Deployment]:
-    """Return the deployment of each step; refuse those the person cannot run, and parameters that do not fit."""
+    """Return the deployment of each step; refuse those the person cannot run, and parameters that do not fit.
+
+    A resource profile that the person cannot choose is refused too.
+    """
     names = {step.deployment for step in definition.steps}
     seen = permissions.deployments().filter(environment=environment, full_name__in=names, deleted_upstream_at=None)
     by_name = {each.full_name: each for each in seen.order_by("pk")}
@@ -45,11 +49,26 @@ def require_runnable(
     for step in definition.steps:
         # One that is hidden looks like one that is missing.
         found[step.key] = deployment = require_known(step, by_name, environment)
-        permissions.require(Verb.TRIGGER, deployment)
-        if step.over:
-            permissions.require(Verb.BACKFILL, deployment)
+        require_verbs(step, deployment, permissions)
         require_parameters(step, deployment)
+        frozen_profile(step, deployment, step.profile, by)
     return found
+
+
+def require_verbs(step: Step, deployment: Deployment, permissions: Permissions) -> None:
+    """Refuse people who can run a step with no values at all."""
+    for verb in needed(step):
+        permissions.require(verb, deployment)
+
+
+def frozen_profile(step: Step, deployment: Deployment, name: str, by: Actor) -> dict[str, Any]:
+    """Return what a step freezes of a resource profile, empty without one; the refusal of one names the step."""
+    if not name:
+        return {}
+    try:
+        return profile_rules.frozen(deployment, name, by)
+    except Refused as refusal:
+        raise Refused(refusal.code, f"Step {step.key}: {refusal.message}", **refusal.data, step=step.key) from refusal
 
 
 def require_parameters(step: Step, deployment: Deployment) -> None:

@@ -39,8 +39,8 @@ MOST_STEPS = 100
 MOST_MINUTES = 7 * 24 * 60
 LONGEST = 200_000
 KEY = re.compile(rf"[a-z][a-z0-9_-]{{0,{LONGEST_KEY - 1}}}")
-LONGEST_ARTIFACT = 300
-STEP = {"key", "deployment", "parameters", "after", "gate", "retries", "timeout_minutes"}
+LONGEST_ARTIFACT, LONGEST_PROFILE = 300, 100
+STEP = {"key", "deployment", "parameters", "after", "gate", "retries", "timeout_minutes", "profile", "choose_profile"}
 EDGE = {"step", "when", "artifact", "pointer", "equals"}
 OF_ARTIFACT = {"step", "artifact", "pointer", "schema"}
 OVER = {"over", "at_once", "on_failure"}
@@ -77,7 +77,8 @@ class Over:
 class Step:
     """`parameters` has name -> {value}, {input}, {step, artifact, pointer, schema} or {over, at_once, on_failure}.
 
-    The third can lack `schema`, and a step has at most two of the last.
+    The third can lack `schema`, and a step has at most two of the last. `profile` names a resource profile, and
+    `chooses_profile` is whether the person who requests a run can choose another one, or none.
     """
 
     key: str
@@ -87,6 +88,8 @@ class Step:
     gate: bool = False
     retries: int = 0
     timeout_minutes: int | None = None
+    profile: str = ""
+    chooses_profile: bool = False
 
     @property
     def node(self) -> Node:
@@ -155,6 +158,8 @@ def spell(step: Step) -> dict[str, Any]:
         "gate": step.gate,
         "retries": step.retries,
         "timeout_minutes": step.timeout_minutes,
+        **({"profile": step.profile} if step.profile else {}),
+        **({"choose_profile": True} if step.chooses_profile else {}),
     }
 
 
@@ -240,9 +245,13 @@ def read_step(given: Any, place: int) -> Step:
         raise wrong(f"It has 0 to {MOST_RETRIES} retries.", key)
     if minutes is not None and not is_number(minutes, 1, MOST_MINUTES):
         raise wrong(f"Its time-out is 1 to {MOST_MINUTES} minutes, or none.", key)
+    profile, chooses = given.get("profile", ""), given.get("choose_profile", False)
+    if not isinstance(profile, str) or len(profile) > LONGEST_PROFILE or not isinstance(chooses, bool):
+        raise wrong("Its resource profile is a name, and whether another one can be chosen is true or false.", key)
     sources = {name: read_source(name, source, key) for name, source in parameters.items()}
     sources |= paced(key, {name: source for name, source in sources.items() if "over" in source})
-    return Step(key, deployment.strip(), sources, tuple(read_edge(each, key) for each in after), gate, retries, minutes)
+    edges = tuple(read_edge(each, key) for each in after)
+    return Step(key, deployment.strip(), sources, edges, gate, retries, minutes, profile.strip(), chooses)
 
 
 def is_number(value: Any, least: int, most: int) -> bool:

@@ -9,7 +9,7 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from flows import parameters as schemas
 from flows.models import Deployment
 from runs.access import predicates
-from runs.access.decisions import Permissions
+from runs.access.decisions import Forbidden, Permissions
 from runs.automation.chain_definition import Over, Step, Varied
 from runs.automation.chain_graph import Outcome
 from runs.automation.chain_outcomes import outcome_of, will_start_again
@@ -80,20 +80,35 @@ def require_each(
     items: Sequence[Mapping[str, Any]],
     by: Permissions,
 ) -> None:
-    """Validate each run of a step with its values, and refuse those that the person cannot start, or that delete data.
+    """Refuse a step of which a run could not start: `resolve_item` of each. The refusal names it by its number."""
+    for number, values in enumerate(items, 1):
+        try:
+            resolve_item(step, deployment, fixed, values, by)
+        except Forbidden as forbidden:
+            sentence = f"Step {step.key}, run {number}: {forbidden.message}"
+            raise Forbidden(replace(forbidden.decision, sentence=sentence)) from forbidden
+
+
+def resolve_item(
+    step: Step, deployment: Deployment, fixed: Mapping[str, Any], values: Mapping[str, Any], by: Permissions
+) -> dict[str, Any]:
+    """Return the parameters of one run of a step, with those that it brings; refuse one that could not start.
 
     Without the parameters that have their values from artifacts: they are checked when they come. Raises
-    `flows.parameters.Invalid`, `Forbidden` or `Refused`.
+    `flows.parameters.Invalid`, `Forbidden` or `Refused` for one that would delete data.
     """
-    for verb in (Verb.TRIGGER, Verb.BACKFILL):
-        by.require(verb, deployment)
     schema = schemas.without(deployment.parameter_schema, step.from_artifacts)
     defaults = {name: each for name, each in deployment.parameter_defaults.items() if name not in step.from_artifacts}
-    for values in items:
-        found = schemas.validate(schema, {**fixed, **values}, defaults=defaults)
-        for verb in (Verb.TRIGGER, Verb.BACKFILL):
-            by.require(verb, deployment, found)
-        require_harmless(step, deployment, found)
+    found = schemas.validate(schema, {**fixed, **values}, defaults=defaults)
+    for verb in needed(step):
+        by.require(verb, deployment, found)
+    require_harmless(step, deployment, found)
+    return found
+
+
+def needed(step: Step) -> tuple[Verb, ...]:
+    """Return the verbs that a run of a step needs."""
+    return (Verb.TRIGGER, Verb.BACKFILL) if step.over else (Verb.TRIGGER,)
 
 
 def require_harmless(step: Step, deployment: Deployment, values: Mapping[str, Any]) -> None:

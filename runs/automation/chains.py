@@ -14,23 +14,21 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
 
 from flows import canonical
-from flows import parameters as schemas
 from flows.db_text import sanitize
 from flows.models import Deployment, Environment
 from runs import audit, queue, requests
-from runs.access import predicates
-from runs.access.decisions import Forbidden, Permissions, Target, covers
+from runs.access.decisions import Forbidden, Permissions, Target
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
 from runs.automation import chain_definition
-from runs.automation.chain_checks import deployments_of, require_runnable
-from runs.automation.chain_definition import Definition, Step
-from runs.automation.chain_items import combinations, require_each, schema_of, values_over
+from runs.automation.chain_checks import require_runnable
+from runs.automation.chain_definition import Definition
+from runs.automation.chain_items import require_each
+from runs.automation.chain_specs import outline
 from runs.changes.states import ChangeState
 from runs.errors import Refused
 from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunSpec, Verb
-from runs.models.chain import LONGEST_NAME, MOST_ATTEMPTS
-from runs.requests import Spec
+from runs.models.chain import LONGEST_NAME
 
 LONGEST_DESCRIPTION = 500
 
@@ -62,7 +60,7 @@ def save(
             for step in current_steps(chain):
                 permissions.require(Verb.TRIGGER, step.deployment)
         found = chain_definition.read(definition)
-        by_key = require_runnable(found, environment, permissions)
+        by_key = require_runnable(found, environment, permissions, by)
         stored = insert_chain(environment, name, by) if chain is None else chain
         before = {"name": stored.name, "version": stored.number, "description": stored.description}
         newest = stored.versions.order_by("-number").first()
@@ -103,27 +101,6 @@ def require_not_agent(by: Actor) -> None:
     """Refuse agents: what a chain does is defined by people."""
     if by.agent:
         raise Refused("chain.agent", "Agents do not define chains, and decide nothing about their runs. A person can.")
-
-
-def require_checkable(definition: Definition, by_key: Mapping[str, Deployment], by: Actor) -> None:
-    """Refuse an agent a step whose values come later, if its scopes limit them.
-
-    Nobody could check them then: a launch is checked with the grants of the owner, which can be wider. Those over which
-    a step runs are fixed in the request, and each of them is checked with it.
-    """
-    if by.agent is None:
-        return
-    for step in definition.steps:
-        target = Target.of(by_key[step.key])
-        if step.from_artifacts and not any(
-            Verb.TRIGGER in each.verbs and not each.predicate and covers(each, target) for each in by.scope or ()
-        ):
-            raise Refused(
-                "chain.agent_values",
-                f"Step {step.key} has values from artifacts, and the agent may run it with certain values only. A "
-                "person can request the chain.",
-                step=step.key,
-            )
 
 
 def insert_chain(environment: Environment, name: str, by: Actor) -> Chain:
@@ -176,7 +153,9 @@ def request_run(
     inputs: Mapping[str, Any],
     *,
     by: Actor,
+    profiles: Mapping[str, str] | None = None,
     displayed_version: int | None = None,
+    displayed_plan: str = "",
     reason: str = "",
     ticket: str = "",
     on_behalf_of: User | None = None,
@@ -184,92 +163,51 @@ def request_run(
 ) -> ChangeRequest:
     """Submit one change request for a run of the chain as it is now, or as version `displayed_version` was.
 
-    Its first steps start at once, or after the approvals. Raises `Forbidden`, `flows.parameters.Invalid` or `Refused`.
+    `profiles` are the resource profiles of steps that let the requester choose, blank for none. `displayed_plan` is the
+    digest of the plan that the requester saw; blank for whatever it is now. Its first steps start at once, or after the
+    approvals. Raises `Forbidden`, `flows.parameters.Invalid` or `Refused`.
     """
     with audit.act(
         "request.submit", chain, by=by, reason=reason, ticket=ticket, environment=chain.environment.slug
     ) as act:
         chain = Chain.objects.select_related("environment").get(pk=chain.pk)
-        if not chain.is_enabled:
-            raise Refused("chain.disabled", f"{chain} is disabled. Enable it to run it.")
-        if displayed_version not in (None, chain.number):
+        require_version(chain, displayed_version)
+        found = outline(chain, inputs, profiles or {}, by=by)
+        if displayed_plan not in ("", found.digest):
             raise Refused(
-                "chain.version_changed",
-                f"{chain} has changed since it was displayed: it now has version {chain.number}. Review it again.",
-                version=chain.number,
+                "chain.plan_changed",
+                f"The plan has changed since it was displayed: it now has {found.runs} runs. Review it again.",
+                runs=found.runs,
             )
-        version = chain.versions.select_related("chain__environment").get(number=chain.number)
-        definition = chain_definition.read(version.definition)
-        given = require_inputs(definition, inputs)
-        by_key = deployments_of(definition, chain.environment)
-        require_checkable(definition, by_key, by)
         permissions = Permissions.of(by)
-        specs = [spec_of(step, by_key[step.key], given, permissions) for step in definition.steps]
-        public = public_inputs(definition, by_key, given)
+        for each in found.steps:
+            if each.step.over:
+                require_each(each.step, each.deployment, each.fixed, each.items, permissions)
         # The entry is that of the submission.
         act.is_repeat = True
         change = requests.submit_change(
-            specs,
+            [each.spec for each in found.steps],
             by=by,
             kind=ChangeRequest.Kind.CHAIN,
             reason=reason,
             ticket=ticket,
             on_behalf_of=on_behalf_of,
             submission_key=submission_key,
-            chain_run=ChainRun(version=version, inputs=public),
+            chain_run=ChainRun(version=found.version, inputs=found.public_inputs),
         )
         if change.state == ChangeState.APPROVED:
             queue.enqueue("runs.tasks.advance_chain", change.pk)
         return change
 
 
-def require_inputs(definition: Definition, inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs with the defaults of those that are not given; refuse one that there is none of."""
-    if unknown := sorted(set(inputs) - set(definition.inputs)):
-        known = ", ".join(definition.inputs) or "none"
-        raise Refused("chain.inputs", f"The chain has no input {unknown[0]}. Its inputs are: {known}.", inputs=unknown)
-    defaults = {name: about["default"] for name, about in definition.inputs.items() if "default" in about}
-    return {**defaults, **inputs}
-
-
-def spec_of(step: Step, deployment: Deployment, given: Mapping[str, Any], permissions: Permissions) -> Spec:
-    """Return what one step runs: constants and inputs are fixed now, values of artifacts come with each attempt.
-
-    Of a step that is a backfill the values are fixed now too: each run brings one of those that were approved.
-    """
-    # An input without a value is left to the default of the parameter.
-    inputs = {name: given[of] for name, of in step.input_names.items() if of in given}
-    mapped = {name: approved_schema(deployment, name, source) for name, source in step.from_artifacts.items()}
-    fixed, most = {**step.constants, **inputs}, MOST_ATTEMPTS
-    if over := step.over:
-        lists = values_over(step, deployment, over.varied, given)
-        items = combinations(lists)
-        require_each(step, deployment, fixed, items, permissions)
-        mapped |= {name: schema_of(values) for name, values in lists.items()}
-        most = MOST_ATTEMPTS * len(items)
-    return Spec(deployment, fixed, mapped=mapped, max_runs=most)
-
-
-def approved_schema(deployment: Deployment, name: str, source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a value of an artifact must meet: what the chain says, else what of the parameter can be checked."""
-    if "schema" in source:
-        return dict(source["schema"])
-    node = deployment.parameter_schema.get("properties", {}).get(name, {})
-    found = {
-        keyword: value for keyword, value in node.items() if keyword in predicates.KEYWORDS - {"title", "description"}
-    }
-    return {} if predicates.problems({"properties": {name: found}}) else found
-
-
-def public_inputs(definition: Definition, by_key: Mapping[str, Deployment], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the inputs that no secret parameter has its value from."""
-    secret = {
-        of
-        for step in definition.steps
-        for name, of in step.input_names.items()
-        if name not in schemas.public_parameters(by_key[step.key].parameter_schema)
-    }
-    return {name: value for name, value in given.items() if name not in secret}
+def require_version(chain: Chain, displayed: int | None) -> None:
+    """Refuse another version than the one that was displayed; None is any."""
+    if displayed not in (None, chain.number):
+        raise Refused(
+            "chain.version_changed",
+            f"{chain} has changed since it was displayed: it now has version {chain.number}. Review it again.",
+            version=chain.number,
+        )
 
 
 # Queries --------------------------------------------------------------------------------------------------------------

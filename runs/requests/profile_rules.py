@@ -27,12 +27,28 @@ type Chosen = Mapping[tuple[int, str], dict[str, Any]]
 
 def offered(deployment: Deployment, by: Actor) -> list[ResourceProfile]:
     """Return the profiles that the actor can choose for a run of a deployment; at most four queries."""
-    found = list(ResourceProfile.objects.filter(environment=deployment.environment_id, removed_at=None))
-    if not found or (pool := pool_of(deployment)) is None:
-        return []
+    return offered_for([deployment], by)[deployment.pk]
+
+
+def offered_for(deployments: Iterable[Deployment], by: Actor) -> dict[int, list[ResourceProfile]]:
+    """Return the profiles that the actor can choose for runs of deployments of one environment, by their keys."""
+    wanted = {each.pk: each for each in deployments}
+    environments = {each.environment_id for each in wanted.values()}
+    if not (allowed := choosable(environments, by)):
+        return {pk: [] for pk in wanted}
+    names = {each.work_pool_name for each in wanted.values()}
+    pools = {pool.name: pool for pool in WorkPool.current.filter(environment__in=environments, name__in=names)}
+    # Once for each pool: many steps of a chain share one.
+    by_pool = {name: [profile for profile in allowed if fits(profile, pool)] for name, pool in pools.items()}
+    return {pk: by_pool.get(each.work_pool_name, []) for pk, each in wanted.items()}
+
+
+def choosable(environments: Iterable[int], by: Actor) -> list[ResourceProfile]:
+    """Return the profiles of environments that the actor can choose for some run."""
+    found = list(ResourceProfile.objects.filter(environment__in=environments, removed_at=None))
     groups = groups_of(by.user) if any(profile.groups for profile in found) else frozenset()
     is_agent = by.agent is not None
-    return [profile for profile in found if is_allowed(profile, groups, is_agent=is_agent) and fits(profile, pool)]
+    return [profile for profile in found if is_allowed(profile, groups, is_agent=is_agent)]
 
 
 def chosen(specs: Iterable[Spec], by: Actor) -> Chosen:

@@ -20,7 +20,7 @@ from flows.models import Environment
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.chains import page, run_page, step_text
-from portal.admin.chains.forms import ChainForm, Steps, deployments_in
+from portal.admin.chains.forms import ChainForm, Steps, deployments_in, profiles_in
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import chain_labels, times
@@ -138,7 +138,11 @@ class ChainAdmin(RestrictedAdmin):
         stored = chain.versions.get(number=chain.number).definition if chain else {"inputs": {}, "steps": []}
         data = request.POST if request.method == "POST" else None
         form = ChainForm(data, initial=initial_of(chain, stored), use_required_attribute=False)
-        steps = Steps(deployments_in(environment, permissions_of(request)), stored["steps"], data)
+        names, profiles = (
+            deployments_in(environment, permissions_of(request)),
+            profiles_in(environment, actor_of(request)),
+        )
+        steps = Steps(names, profiles, stored["steps"], data)
         if data is not None and "more" not in data and all([form.is_valid(), steps.is_valid()]):
             values = form.cleaned_data
             definition = values["document"] or definition_of(steps, values["defaults"], stored)
@@ -165,6 +169,7 @@ class ChainAdmin(RestrictedAdmin):
             "title": f"Change {chain.name}" if chain else "New chain",
             "form": form,
             "steps": steps,
+            "profiles": profiles,
             "environment": environment,
         }
         return render(request, "portal/chain/form.html", context)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -11,16 +11,18 @@ from django import forms
 from flows.models import Environment
 from flows.wording import deployment_name
 from portal.admin.chains import step_text
+from portal.admin.run_form import profile_choice
 from portal.admin.run_form.forms import NOW, RunOptionsForm
 from portal.ui.text import number
 from runs.access.decisions import Permissions
-from runs.automation.chain_definition import LONGEST, MOST_MINUTES, MOST_STEPS
+from runs.actors import Actor
+from runs.automation.chain_definition import LONGEST, MOST_MINUTES, MOST_STEPS, Step
 from runs.automation.chains import LONGEST_DESCRIPTION
 from runs.errors import Refused
 from runs.governance.requirements import Requirements
-from runs.models import Verb
+from runs.models import ResourceProfile, Verb
 from runs.models.chain import LONGEST_KEY, LONGEST_NAME
-from runs.requests import MOST_RETRIES
+from runs.requests import MOST_RETRIES, profile_rules
 
 INPUT = {"class": "portal-input"}
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
@@ -28,6 +30,7 @@ CODE = {**INPUT, **PLAIN, "class": "portal-input portal-code"}
 # Empty rows of the form: without a script none can be added but by a button.
 MORE_ROWS = 3
 LONGEST_LINES = 10_000
+AS_DEPLOYED = "None: as deployed"
 
 
 class ChainForm(forms.Form):
@@ -89,9 +92,18 @@ class StepForm(forms.Form):
     timeout_minutes = forms.IntegerField(
         required=False, min_value=1, max_value=MOST_MINUTES, widget=forms.NumberInput(INPUT), label="Minutes"
     )
+    profile = forms.ChoiceField(required=False, widget=forms.Select(INPUT), label="Resource profile")
+    choose_profile = forms.BooleanField(required=False, label="Requester can choose")
 
-    def __init__(self, data: Any, *, prefix: str, initial: dict[str, Any], deployments: list[str]) -> None:
+    def __init__(
+        self, data: Any, *, prefix: str, initial: dict[str, Any], deployments: list[str], profiles: list[str]
+    ) -> None:
         super().__init__(data, prefix=prefix, initial=initial, use_required_attribute=False)
+        kept = self.initial.get("profile", "")
+        found = profiles if not kept or kept in profiles else [kept, *profiles]
+        self.fields["profile"].choices = [("", AS_DEPLOYED), *((name, name) for name in found)]  # type: ignore[attr-defined]  # of a ChoiceField
+        if not found and not self.initial.get("choose_profile"):
+            del self.fields["profile"], self.fields["choose_profile"]
         chosen = self.initial.get("deployment", "")
         names = deployments if not chosen or chosen in deployments else [chosen, *deployments]
         self.fields["deployment"].widget = forms.Select(INPUT)
@@ -120,6 +132,8 @@ class StepForm(forms.Form):
             "gate": values["gate"],
             "retries": values["retries"] or 0,
             "timeout_minutes": values["timeout_minutes"],
+            "profile": values.get("profile", ""),
+            "choose_profile": values.get("choose_profile", False),
         }
 
 
@@ -133,7 +147,9 @@ def read_lines[Found](text: str, read: Callable[[str], Found]) -> Found:
 class Steps:
     """The rows of the form."""
 
-    def __init__(self, deployments: list[str], stored: list[Mapping[str, Any]], data: Any = None) -> None:
+    def __init__(
+        self, deployments: list[str], profiles: list[str], stored: list[Mapping[str, Any]], data: Any = None
+    ) -> None:
         total = len(stored) + MORE_ROWS
         if data is not None:
             total = number(data.get("steps"), otherwise=total) or total
@@ -145,6 +161,7 @@ class Steps:
                 prefix=f"step-{index}",
                 initial=initial[index] if index < len(initial) else {},
                 deployments=deployments,
+                profiles=profiles,
             )
             for index in range(self.total)
         ]
@@ -176,6 +193,8 @@ def row_of(step: Mapping[str, Any]) -> dict[str, Any]:
         "after": step_text.write_after(step["after"]),
         "parameters": step_text.write_parameters(step["parameters"]),
         "retries": step["retries"] or None,
+        "profile": step.get("profile", ""),
+        "choose_profile": step.get("choose_profile", False),
     }
 
 
@@ -186,13 +205,18 @@ def deployments_in(environment: Environment, permissions: Permissions) -> list[s
     return sorted(set(found.values_list("full_name", flat=True)))
 
 
+def profiles_in(environment: Environment, by: Actor) -> list[str]:
+    """Return the names of the resource profiles that the person can choose; saving checks whether one fits its step."""
+    return [profile.name for profile in profile_rules.choosable([environment.pk], by)]
+
+
 class ChainRunForm(RunOptionsForm):
     """The options of a run that a run of a chain has too; its inputs are a form of their own."""
 
     confirmation = forms.CharField(required=False, widget=forms.TextInput(attrs={**INPUT, **PLAIN}))
 
-    def __init__(self, rules: Requirements, name: str, data: Any = None) -> None:
-        super().__init__(rules, [NOW], data, offers_override=False)
+    def __init__(self, rules: Requirements, name: str, data: Any = None, initial: Any = None) -> None:
+        super().__init__(rules, [NOW], data, initial, offers_override=False)
         self.name = name
         for left_out in ("start", "scheduled_for", "run_name", "tags", "retries"):
             self.fields.pop(left_out, None)
@@ -206,3 +230,34 @@ class ChainRunForm(RunOptionsForm):
         if typed != self.name:
             raise forms.ValidationError(f"Type {self.name} to confirm.", "confirmation.mismatch")
         return typed
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What was chosen, as a draft holds it; only for a valid form."""
+        behalf = self.cleaned_data["on_behalf_of"]
+        found = {name: self.cleaned_data[name] for name in ("reason", "ticket")}
+        return {**found, "on_behalf_of": behalf.pk if behalf else None}
+
+
+class ProfilesForm(forms.Form):
+    """The resource profiles of the steps that let the requester choose: those that this user can choose there."""
+
+    def __init__(
+        self, steps: Sequence[tuple[Step, Sequence[ResourceProfile]]], data: Any = None, initial: Any = None
+    ) -> None:
+        super().__init__(data, prefix="profile", use_required_attribute=False)
+        for step, offered in steps:
+            kept = initial.get(step.key, step.profile) if initial is not None else step.profile
+            choices = profile_choice.choices_of(offered, step.profile)
+            self.fields[step.key] = forms.ChoiceField(
+                label=f"Resource profile of {step.key}",
+                required=False,
+                initial=kept,
+                choices=[("", AS_DEPLOYED), *choices],
+                widget=forms.Select(INPUT),
+            )
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """Step -> name of its profile; only for a valid form."""
+        return dict(self.cleaned_data)

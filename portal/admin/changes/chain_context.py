@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from flows.models import Deployment
 from portal.admin.changes import backfill_context
 from portal.admin.requests.allowed_actions import Action
 from portal.ui import chain_labels, freshness
+from portal.ui.profile_settings import ProfileSettings, settings_of
 from portal.ui.progress_bar import Part, progress_bar
 from portal.ui.rule_labels import Badge
 from portal.ui.text import json_text
@@ -72,6 +73,7 @@ class StepRow:
     after: list[str]
     parameters: list[tuple[str, str]]
     marks: list[str]
+    profile: ProfileSettings | None
     message: str
     waits_for: str
     may_decide: bool
@@ -150,7 +152,8 @@ def row(
         state,
         [chain_labels.edge_sentence(edge) for edge in step.after],
         values(spec, run_request, step) if sees else [],
-        chain_labels.marks(step),
+        chain_labels.marks(replace(step, profile="", chooses_profile=False)),
+        settings_of(spec.profile),
         run_request.message if run_request and sees_message else "",
         waits_for,
         bool(waits_for) and may_decide_about(progress.change, spec.deployment, by, permissions),

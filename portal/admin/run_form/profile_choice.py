@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.http import HttpRequest
 
 from flows.db_text import sanitize
@@ -21,7 +23,10 @@ def choices(request: HttpRequest, deployment: Deployment, kept: str = "") -> lis
     `kept` is the one of what is repeated: it stays a choice if it is gone, so that a run is refused and not started
     with other resources.
     """
-    found = requests.offered_profiles(deployment, actor_of(request))
+    return choices_of(requests.offered_profiles(deployment, actor_of(request)), kept)
+
+
+def choices_of(found: Sequence[ResourceProfile], kept: str) -> list[tuple[str, str]]:
     names = [(profile.name, label_of(profile)) for profile in found]
     if kept and kept not in [name for name, _ in names]:
         names.append((kept, f"{kept} (not available)"))

@@ -71,11 +71,24 @@ def test_a_backfill_within_it_says_how_many_of_its_runs_completed(
     robot = program(requester)
     over = {"month": {"over": "2026-01..2026-03", "at_once": 2}}
     number = make(deployed, requester, step("ingest", parameters=over)).pk
-    change = robot.post(f"/chains/{number}/runs", {}).body["id"]
+    plan = robot.post(f"/chains/{number}/plan", {}).body
+    assert (plan["runs"], plan["refused"], plan["version"]) == (3, 0, 1)
+    assert [each["values"]["month"] for each in plan["steps"][0]["items"]] == ["2026-01", "2026-02", "2026-03"]
+    stale = robot.post(f"/chains/{number}/runs", {"plan": "0" * 64})
+    assert (stale.status, stale.body["code"]) == (409, "chain.plan_changed")
+    wrong = robot.post(f"/chains/{number}/runs", {"profiles": {"ingest": "large"}})
+    assert (wrong.status, wrong.body["code"]) == (422, "chain.profile_fixed")
+    change = robot.post(f"/chains/{number}/runs", {"plan": plan["digest"]}).body["id"]
     go_on()
     end(ChangeRequest.objects.get(), "ingest", "COMPLETED", fake)
     (row,) = robot.get(f"/chain-runs/{change}").body["steps"]
     assert [row[name] for name in ("outcome", "items", "items_completed")] == ["running", 3, 1]
+    assert (row["over"], row["profile"]) == ({"month": ["2026-01", "2026-02", "2026-03"]}, None)
+    some = person("some")
+    grants.grant(by=Actor.system(), person=some, verbs=["see"], environment=deployed)
+    (hidden,) = program(some).get(f"/chain-runs/{change}").body["steps"]
+    assert (hidden["over"], hidden["items"]) == ({}, 3)
+    assert program(some).post(f"/chains/{number}/plan", {}).status == 403
 
 
 def test_a_version_is_saved_and_an_older_one_is_not_run(

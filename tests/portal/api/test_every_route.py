@@ -395,6 +395,7 @@ ELSEWHERE = {
     ("post", "/grants/{number}/revoke"),
     ("post", "/why"),
     ("post", "/backfills/plan"),  # test_backfills
+    ("post", "/chains/{number}/plan"),  # test_chains
     ("post", "/schedules/next"),  # test_schedules_api
     ("post", "/tokens/revoke"),
     ("post", "/job-tokens"),  # test_job_exchange

@@ -60,6 +60,23 @@ def test_a_file_that_is_no_chain_is_wrong_usage(
     assert command(requester, "save-chain", "Close", str(file), "-e", "dev").code == 1
 
 
+def test_a_plan_is_shown_and_a_profile_named(
+    command: Commands, portal: Portals, requester: User, deployed: Environment
+) -> None:
+    over = {"month": {"over": {"input": "months"}}}
+    portal(requester).save_chain("dev", "Over", {"steps": [step("ingest", parameters=over)]})
+    words = ("run-chain", "Over", "-e", "dev", "-p", "months=2026-01..2026-02")
+    shown = command(requester, *words, "--plan")
+    assert (shown.code, "month=2026-02" in shown.out) == (0, True)
+    assert command(requester, *words[:-1], "months=2026-01,soon", "--plan").code == 1
+    assert command(requester, *words, "--profile", "ingest").code == 1
+    assert command(requester, *words, "--profile", "ingest=large").code == 1
+    assert not ChangeRequest.objects.exists()
+    plan = portal(requester).plan_chain("dev", "Over", {"months": ["2026-01"]})
+    run = portal(requester).run_chain("dev", "Over", {"months": ["2026-01"]}, plan=plan.digest)
+    assert run.steps[0].over == {"month": ["2026-01"]}
+
+
 def test_the_methods_return_what_a_program_needs(portal: Portals, requester: User, deployed: Environment) -> None:
     mine = portal(requester)
     saved = mine.save_chain("dev", "Close", STEPS)

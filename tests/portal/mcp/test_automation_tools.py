@@ -139,9 +139,13 @@ def test_each_item_of_a_step_that_is_a_backfill_counts(dev: Environment, chain: 
         TokenScope(verbs=["trigger", "backfill"], predicate=only),
     )
     assert refused_with(certain, "request_chain", chain=steps.pk, **two) == "access.scope"
-    assert not ChangeRequest.objects.exists()
     helper = actor(an_agent(requester, at_once=3))
-    done(helper, "request_chain", chain=steps.pk, **two)
+    plan = done(helper, "request_chain", chain=steps.pk, only_plan=True, **two)
+    # Constants are values of parameters, which agents do not view.
+    assert [each["values"] for each in plan["steps"][0]["items"]] == [{"month": "2026-10"}] * 2
+    assert (plan["runs"], plan["refused"]) == (3, 0)
+    assert not ChangeRequest.objects.exists()
+    done(helper, "request_chain", chain=steps.pk, plan=plan["digest"], **two)
     go_on()
     assert helper.agent is not None
     assert agents.usage(helper.agent) == agents.Usage(in_day=3, at_once=3)

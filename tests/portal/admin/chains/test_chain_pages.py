@@ -13,17 +13,18 @@ from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
 
-from flows.models import Environment
-from portal.admin.chains import step_text
+from flows.models import Deployment, Environment
+from portal.admin.chains import chain_draft, step_text
 from runs.actors import Actor
 from runs.automation import chain_definition, chains
-from runs.governance import grants
+from runs.governance import grants, resource_profiles
 from runs.models import Chain, ChangeRequest
 from runs.models.request import State
 from tests.cast import by, person
 from tests.fakes.prefect import FakePrefect
 from tests.made_chains import deploy, end, go_on, latest, make, step, where
 from tests.portal.query_counts import count
+from tests.runs.requests.test_resource_profiles import in_pool
 
 pytestmark = pytest.mark.django_db
 Login = Callable[[User], Client]
@@ -126,8 +127,19 @@ def test_a_step_that_is_a_backfill_is_defined_requested_and_followed(
     chain = Chain.objects.get()
     run = {"version": 1, "submission_key": uuid.uuid4(), "parameters-months": "2026-01..2026-02"}
     assert "inputs" in client.get(address("runs_chain_run", chain.pk)).context
-    answer = client.post(address("runs_chain_run", chain.pk), run)
+    wrong = client.post(address("runs_chain_run", chain.pk), {**run, "parameters-months": "2026-01, soon"})
+    assert wrong.context["plan"].refused == 2
+    planned = client.post(address("runs_chain_run", chain.pk), run)
+    assert (planned.status_code, planned.context["plan"].runs) == (200, 4)
+    assert [value for _, value in planned.context["steps"][0].rows[1].cells] == ["2026-01", "7"]
+    assert not ChangeRequest.objects.exists()
+    submitted = {"draft": planned.context["draft"], "plan": planned.context["plan"].digest}
+    stale = client.post(address("runs_chain_run", chain.pk), {**submitted, "plan": "0" * 64})
+    assert (stale.context["refusal_code"], stale.context["plan"].runs) == ("chain.plan_changed", 4)
+    answer = client.post(address("runs_chain_run", chain.pk), submitted)
     assert answer.status_code == 302, answer.context["refusal"]
+    again = client.post(address("runs_chain_run", chain.pk), submitted)
+    assert again.headers["Location"] == answer.headers["Location"]
     go_on()
     end(ChangeRequest.objects.get(), "ingest", "COMPLETED", fake)
     page = client.get(answer.headers["Location"])
@@ -145,6 +157,62 @@ def test_a_step_that_is_a_backfill_is_defined_requested_and_followed(
     grants.grant(by=Actor.system(), person=stranger, verbs=["see"], environment=deployed)
     (hidden,) = login(stranger).get(answer.headers["Location"]).context["rows"]
     assert (hidden.items.names, hidden.items.rows[0].cells) == ([], [])
+
+
+def test_a_plan_is_edited_without_showing_a_secret_and_is_for_its_reader_alone(
+    deployed: Environment, requester: User, approver: User, login: Login
+) -> None:
+    client = login(requester)
+    over = {"month": {"over": {"input": "months"}}, "token": {"input": "token"}}
+    chain = make(deployed, requester, step("ingest", parameters=over))
+    url = address("runs_chain_run", chain.pk)
+    typed_in = {"parameters-months": "2026-01", "parameters-token": "s3cret-one"}
+    planned = client.post(url, {"version": 1, "submission_key": uuid.uuid4(), **typed_in, "reason": "Month end"})
+    assert "s3cret-one" not in planned.content.decode()
+    form = client.post(url, {"draft": planned.context["draft"], "change": "1"})
+    assert (form.context["options"]["reason"].value(), "s3cret-one" in form.content.decode()) == ("Month end", False)
+    edited = {"version": 1, "submission_key": uuid.uuid4(), "edited_draft": form.context["edited_draft"]}
+    changed = client.post(url, {**edited, "parameters-months": "2026-01..2026-03", "parameters-token": ""})
+    draft = chain_draft.read_chain_draft(changed.context["draft"], chain, requester)
+    assert draft
+    assert draft.inputs == {"months": "2026-01..2026-03", "token": "s3cret-one"}
+    assert chain_draft.read_chain_draft(changed.context["draft"], chain, approver) is None
+    chains.save(deployed, chain.name, {"steps": [step("train")]}, by=by(requester), chain=chain)
+    stale = client.post(url, {"draft": changed.context["draft"], "plan": changed.context["plan"].digest})
+    assert stale.context["refusal_code"] == "chain.version_changed"
+    assert client.post(url, {"draft": "x"}).context["refusal_code"] == "form.expired"
+    assert not ChangeRequest.objects.exists()
+
+
+def test_a_resource_profile_is_saved_with_a_step_and_chosen_with_a_run(
+    deployed: Environment, requester: User, admin_user: User, login: Login, fake: FakePrefect
+) -> None:
+    for record in fake.deployments():
+        in_pool(Deployment.objects.get(prefect_id=record.id), fake)
+    for name in ("large", "huge"):
+        resource_profiles.create(
+            deployed, by=by(admin_user), name=name, pool_name="gpu", job_variables={"cpu": 4 if name == "large" else 16}
+        )
+    client = login(requester)
+    rows = [
+        {**INGEST, "parameters": "month = {month}", "profile": "large"},
+        {**TRAIN, "after": "ingest", "parameters": "month = {month}", "profile": "large", "choose_profile": "on"},
+    ]
+    assert client.post(address("runs_chain_new"), typed(*rows, environment=deployed.pk)).status_code == 302
+    chain = Chain.objects.get()
+    assert [each.get("profile") for each in chain.versions.get().definition["steps"]] == ["large", "large"]
+    wrong = client.post(address("runs_chain_edit", chain.pk), typed({**rows[0], "profile": "none"}))
+    assert wrong.context["steps"].forms[0].errors
+    form = client.get(address("runs_chain_run", chain.pk))
+    assert list(form.context["profiles"].fields) == ["train"]
+    body = {"version": 1, "submission_key": uuid.uuid4(), "parameters-month": "2026-10", "profile-train": "huge"}
+    answer = client.post(address("runs_chain_run", chain.pk), body)
+    assert answer.status_code == 302, answer.context["refusal"]
+    page = client.get(answer.headers["Location"])
+    assert [(row.profile.name, row.profile.settings[0].value) for row in page.context["rows"]] == [
+        ("large", "4"),
+        ("huge", "16"),
+    ]
 
 
 def test_a_description_of_an_input_that_a_step_runs_over_is_kept(
