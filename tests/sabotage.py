@@ -1890,7 +1890,7 @@ SABOTAGES = (
         "nobody is notified that a backfill stopped",
         ("tests/runs/changes/test_pacing.py::test_requester_and_approvers_are_notified_once_that_it_stopped",),
         "runs/changes/release.py",
-        '    events.record(RunEvent.Kind.BACKFILL_STOPPED, change=change, data={"message": change.message})\n',
+        '    events.record(RunEvent.Kind.REQUEST_STOPPED, change=change, data={"message": change.message})\n',
         "",
     ),
     Sabotage(

@@ -217,6 +217,7 @@ def stop_at(progress: ChainProgress, failed: list[str]) -> list[audit.Act]:
     if change.progress == Progress.STOPPED and change.message == message:
         return []
     set_progress(change, Progress.STOPPED, by="", message=message)
+    events.record(Kind.REQUEST_STOPPED, change=change, data={"message": message})
     publish_change(change)
     after = {"progress": change.progress, "steps": failed, "request": first.pk, "state": first.state}
     return [audit.Act("chain.stop", change, progress.by, after=after)]

@@ -72,7 +72,7 @@ def stop_at_failure(change: ChangeRequest) -> bool:
     publish("request", [first.pk])
     after = {"progress": change.progress, "request": first.pk, "state": first.state}
     audit.record_many([audit.Act("request.stop", change.subject, Actor.system(), after=after)])
-    events.record(RunEvent.Kind.BACKFILL_STOPPED, change=change, data={"message": change.message})
+    events.record(RunEvent.Kind.REQUEST_STOPPED, change=change, data={"message": change.message})
     return True
 
 

@@ -45,7 +45,7 @@ TOPICS = [
     ("late", "A run is late"),
     ("overrun", "A run takes longer than a service level allows"),
     ("stalled", "A run stalled, or was deleted in Prefect"),
-    ("stopped", "A backfill stopped at a failure"),
+    ("stopped", "A backfill or chain stopped at a failure"),
     ("definition", "A deployment changed after approval"),
     ("break glass", "Emergency override used"),
     ("freeze", "Freeze started or ended"),

@@ -40,7 +40,7 @@ class RunEvent(models.Model):
         REQUEST_REFUSED = "request refused"
         REQUEST_LOST = "request lost"
         STEP_WAITING = "step waiting"
-        BACKFILL_STOPPED = "backfill stopped"
+        REQUEST_STOPPED = "request stopped"
         OVERRIDE_USED = "override used"
         DEFINITION_MOVED = "definition moved"
         FREEZE_STARTED = "freeze started"

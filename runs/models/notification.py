@@ -25,7 +25,7 @@ class Topic(models.TextChoices):
     OVERRUN = "overrun", "A run takes longer than a service level allows"
     STALLED = "stalled", "A run stalled, or was deleted in Prefect"
     # Requester and approvers receive it without a subscription.
-    STOPPED = "stopped", "A backfill stopped at a failure"
+    STOPPED = "stopped", "A backfill or chain stopped at a failure"
     # Administrators, auditors and the approvers receive it without a subscription.
     DEFINITION = "definition", "A deployment changed after approval"
     BREAK_GLASS = "break glass", "Emergency override used"

@@ -22,7 +22,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.REQUEST_REJECTED: request_notices.notify_requester,
     Kind.REQUEST_LOST: request_notices.notify_of_loss,
     Kind.STEP_WAITING: request_notices.notify_at_gate,
-    Kind.BACKFILL_STOPPED: request_notices.notify_of_stop,
+    Kind.REQUEST_STOPPED: request_notices.notify_of_stop,
     Kind.OVERRIDE_USED: request_notices.notify_of_override,
     Kind.DEFINITION_MOVED: request_notices.notify_of_definition,
     Kind.RUNS_STALLED: run_notices.notify_of_stalls,

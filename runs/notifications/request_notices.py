@@ -156,7 +156,7 @@ def notify_of_loss(event: RunEvent) -> None:
 
 
 def notify_of_stop(event: RunEvent) -> None:
-    """Notify the requester of a backfill, its approvers and subscribers who can see it that it stopped at a failure."""
+    """Notify the requester of a backfill or chain, its approvers and subscribers who can see it that it stopped."""
     change = change_of(event)
     if change.environment is None:
         return
@@ -165,7 +165,7 @@ def notify_of_stop(event: RunEvent) -> None:
     notify(
         Topic.STOPPED,
         change.environment,
-        f"Backfill stopped: {change.title}",
+        f"{change.get_kind_display()} stopped: {change.title}",
         f"{event.data['message']} Nothing more of request {change.pk} starts until someone resumes it, or cancels the "
         "rest.",
         target=change.subject,

@@ -120,7 +120,9 @@ def test_each_step_counts_in_the_budget_until_the_chain_stops(chain: Chain, requ
 
 def test_each_item_of_a_step_that_is_a_backfill_counts(dev: Environment, chain: Chain, requester: User) -> None:
     over = {"month": {"over": {"input": "month"}, "at_once": 2}, "rows": {"over": [5, 7]}}
-    steps = make(dev, requester, step("ingest", parameters=over), step("train", "ingest"), name="Over")
+    constant = {"month": {"value": "2026-10"}}
+    train = step("train", "ingest", parameters=constant)
+    steps = make(dev, requester, step("ingest", parameters=over), train, name="Over")
     two = {"inputs": {"month": "2026-10"}, "reason": "Month end"}
     four = {"inputs": {"month": "2026-09, 2026-10"}, "reason": "Month end"}
     few = actor(an_agent(requester, "few", at_once=2))

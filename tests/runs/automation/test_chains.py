@@ -21,8 +21,10 @@ from runs.automation import chain_pacing, chain_steps, chains
 from runs.automation.chain_progress import read_progress
 from runs.governance import freezes, grants
 from runs.models import Action, AuditEntry, Chain, ChainVersion, ChangeRequest, RunRequest
+from runs.models.notification import Topic
 from runs.models.request import State
 from runs.phases import phase_of, with_phases
+from tests.background import notices
 from tests.cast import SCHEMA, by, person
 from tests.fakes.prefect import FakePrefect
 from tests.made_chains import deploy, end, go_on, latest, make, step, where
@@ -446,6 +448,8 @@ def test_a_failure_stops_it_and_it_goes_on_from_there(
     assert where(change) == {"ingest": "completed", "train": "failed", "drift": "skipped"}
     assert (change.progress, change.state) == (ChangeRequest.Progress.STOPPED, ChangeRequest.State.APPROVED)
     assert f"step train, request {latest(change, 'train').pk}" in change.message
+    stopped = notices().filter(topic=Topic.STOPPED)
+    assert [(notice.person, notice.target_id) for notice in stopped] == [(requester, str(change.pk))]
     with pytest.raises(Forbidden):
         chain_pacing.resume(change, by=by(viewer))
     assert chain_pacing.resume(change, by=by(requester), reason="source was corrected") == 1

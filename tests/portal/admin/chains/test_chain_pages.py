@@ -223,7 +223,7 @@ def test_a_description_of_an_input_that_a_step_runs_over_is_kept(
         "steps": [step("ingest", parameters={"month": {"over": {"input": "m"}}})],
     }
     chain = chains.save(deployed, "Close", document, by=by(requester)).chain
-    row = {**INGEST, "parameters": "month = over {m}"}
+    row = {**INGEST, "parameters": "month = over {m}", "retries": "1"}
     login(requester).post(address("runs_chain_edit", chain.pk), typed(row))
     newest = chain.versions.get(number=2)
     assert newest.definition["inputs"] == {"m": {"description": "Months"}}
