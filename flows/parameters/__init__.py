@@ -3,6 +3,7 @@
 from flows.parameters.destructive_values import destructive_parameters
 from flows.parameters.earlier_values import Earlier
 from flows.parameters.form import ParameterForm
+from flows.parameters.json_types import parameter_types
 from flows.parameters.schema import fingerprint, without
 from flows.parameters.secrets import MASK, exposed, join, mask, masked_paths, public_parameters, published, split
 from flows.parameters.values import Invalid, ParameterError, runnable_as_is, validate
@@ -19,6 +20,7 @@ __all__ = [
     "join",
     "mask",
     "masked_paths",
+    "parameter_types",
     "public_parameters",
     "published",
     "runnable_as_is",

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from django.utils import timezone
 
+from flows import cron_text
 from flows.prefect_api.schedule_text import describe
 from runs.automation import schedule_times
 from runs.models import Schedule
@@ -23,7 +24,9 @@ class Start:
 
 
 def rule_text(rule_type: str, rule: str, time_zone: str) -> str:
-    """Return text such as “every week on Monday at 06:30 (UTC)”."""
+    """Return text such as “at 06:30, Monday to Friday (UTC)”."""
+    if rule_type == schedule_times.RuleType.CRON and (words := cron_text.describe(rule)):
+        return f"{words} ({time_zone})"
     if rule_type == schedule_times.RuleType.INTERVAL:
         return describe({"interval": schedule_times.length(rule).total_seconds(), "timezone": time_zone})
     return describe({rule_type: rule, "timezone": time_zone})

@@ -21,13 +21,13 @@ from zoneinfo import ZoneInfo
 from cronsim import CronSim, CronSimError
 from dateutil.rrule import rrule, rrulestr
 
+from flows.cron_text import CRON_PARTS
 from flows.local_time import zone_names
 from runs.errors import Refused
 
 DAY = timedelta(days=1)
 SHORTEST = timedelta(minutes=1)
 LONGEST_TEXT = 500
-CRON_PARTS = 5
 # No letters but names: what L, W, # and ? mean differs between cron libraries.
 CRON_FIELD = re.compile(r"^(\*|[0-9]+|[A-Za-z]{3})([-,/0-9]|\*|(?<=[-,])[A-Za-z]{3})*$")
 UNITS = {

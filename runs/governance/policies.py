@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from flows.cron_text import CRON_PARTS
 from flows.local_time import zone_names
 from flows.parameters import formats
 from runs import audit
@@ -24,8 +25,6 @@ from runs.models.policy import Stage
 # More would be a mistake: every approver has to be found before the approvals expire.
 MOST_STAGES, MOST_APPROVALS = 5, 9
 LONGEST_WINDOW = timedelta(days=31)
-# cronsim also accepts a sixth field for seconds; windows have minutes.
-CRON_PARTS = 5
 # Columns in the audit trail.
 POLICY = [
     "name",
@@ -48,6 +47,8 @@ POLICY = [
     "outside_window",
     "risk",
 ]
+# What of a policy says only what it is for, and where the ticket is; all else requires something.
+DESCRIBES = frozenset({"name", "tag", "flow_name", "full_name", "ticket_link"})
 WINDOW = ["name", "tag", "flow_name", "full_name", "effect", "cron", "minutes", "time_zone", "is_active", "reason"]
 
 
@@ -78,6 +79,12 @@ def require_valid_policy(policy: Policy) -> None:
         raise Refused("policy.ticket_link_scheme", "The ticket URL must start with https:// or http://.")
     if policy.ticket_link and "{ticket}" not in policy.ticket_link:
         raise Refused("policy.ticket_link_placeholder", "The ticket URL must contain {ticket}.")
+
+
+def requires_nothing(policy: Policy) -> bool:
+    """Return whether a policy leaves everything as the environment has it."""
+    settings = [Policy._meta.get_field(name) for name in POLICY if name not in DESCRIBES]
+    return all(getattr(policy, field.name) == field.get_default() for field in settings)  # type: ignore[union-attr]  # no relation is named here
 
 
 def checked_stages(stages: Sequence[Any]) -> list[Stage]:
@@ -114,20 +121,32 @@ def save_window(
 
 def require_valid_window(window: Window) -> None:
     """Refuse a window that never opens, or whose time cannot be computed."""
+    for problem in window_problems(window):
+        raise problem
+
+
+def window_problems(window: Window) -> Iterator[Refused]:
+    """Yield everything that `require_valid_window` refuses: a form shows all of it at once."""
     if window.time_zone not in zone_names():
-        raise Refused("window.time_zone", f"Unknown time zone {window.time_zone}. Use a name such as Europe/Vienna.")
+        yield Refused("window.time_zone", f"Unknown time zone {window.time_zone}. Use a name such as Europe/Vienna.")
     if len(window.cron.split()) != CRON_PARTS:
-        raise Refused(
+        yield Refused(
             "window.cron",
             f"“{window.cron}” is not a cron expression: it needs five fields, minute hour day month weekday.",
         )
-    try:
-        next(CronSim(window.cron, timezone.now()))
-    except (CronSimError, StopIteration) as error:
-        detail = f": {error}" if str(error) else ""
-        raise Refused("window.cron_never", f"“{window.cron}” never matches a date{detail}.") from error
+    elif (detail := never_matches(window.cron)) is not None:
+        yield Refused("window.cron_never", f"“{window.cron}” never matches a date{detail}.")
     if not 0 < window.minutes <= LONGEST_WINDOW / timedelta(minutes=1):
-        raise Refused("window.minutes", f"A window lasts from 1 minute to {LONGEST_WINDOW.days} days.")
+        yield Refused("window.minutes", f"A window lasts from 1 minute to {LONGEST_WINDOW.days} days.")
+
+
+def never_matches(cron: str) -> str | None:
+    """Return why an expression has no time, as the end of a sentence; None if it has one."""
+    try:
+        next(CronSim(cron, timezone.now()))
+    except (CronSimError, StopIteration) as error:
+        return f": {error}" if str(error) else ""
+    return None
 
 
 def delete_policy(

@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.models import Group
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import URLPattern, URLResolver, path
 from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
 
 from flows.parameters import formats
 from flows.wording import plural
@@ -17,6 +21,7 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmin, SelectorForm
 from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
+from portal.ui.live_input import live_region
 from runs.automation import schedule_checks
 from runs.errors import Refused
 from runs.governance import policies, token_limits
@@ -25,6 +30,8 @@ from runs.models.policy import Stage
 
 EXAMPLE = "OPS-12"
 DEFAULT = "environment default"
+# What a policy that is only begun lacks; it requires nothing yet.
+UNNAMED = {"name"}
 OUTSIDE: dict[str, str] = {
     Policy.Outside.WAIT: "runs are held until the next window",
     Policy.Outside.REFUSE: "runs are refused",
@@ -44,8 +51,8 @@ class StagesWidget(forms.Widget):
         context: dict[str, Any] = super().get_context(name, None, attrs)
         groups = list(Group.objects.order_by("name").values_list("name", flat=True))
         rows = list(enumerate([*given, *blank], start=1))
-        # One blank row; the others are unfolded.
-        shown = len(given) + 1
+        # A blank row if there is none; the others are added one at a time.
+        shown = len(given) or 1
         return context | {"stages": rows[:shown], "more_stages": rows[shown:], "groups": groups}
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[dict[str, str]]:
@@ -85,8 +92,8 @@ class PolicyForm(SelectorForm):
     stages = StagesField(
         label="Approvals",
         required=False,
-        help_text="Stages are approved from top to bottom. Blank = environment default. If several policies apply, the "
-        "larger number of each group counts.",
+        help_text="Stages are approved from top to bottom. Blank = environment default; a stage without a number is "
+        "removed. If several policies apply, the larger number of each group counts.",
     )
     token_days = forms.IntegerField(
         label="Longest token (days)",
@@ -183,7 +190,38 @@ class PolicyAdmin(SelectorAdmin):
         return render_to_string("portal/_state.html", {"row": rule_labels.risk_badge(policy.risk)})
 
     def describe(self, row: Policy) -> dict[str, Any]:
-        return {"policy": row, "risk": rule_labels.risk_badge(row.risk), "facts": facts(row)}
+        return {
+            "policy": row,
+            "risk": rule_labels.risk_badge(row.risk),
+            "facts": facts(row),
+            "requires_nothing": policies.requires_nothing(row),
+        }
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        warn = self.admin_site.admin_view(require_safe(self.warning))
+        return [path("warning/", warn, name="runs_policy_warning"), *super().get_urls()]
+
+    def warning(self, request: HttpRequest) -> HttpResponse:
+        """Answer with a warning while what is typed requires nothing."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied("Only administrators can add policies.")
+        form = self.form(request.GET)
+        form.is_valid()
+        # With a mistake it is not known what it requires: the form says so when it is saved.
+        is_nothing = set(form.errors) <= UNNAMED and policies.requires_nothing(form.instance)
+        return render(request, "portal/policy/_nothing.html", {"requires_nothing": is_nothing})
+
+    def suggestions(self, request: HttpRequest) -> dict[str, Any]:
+        watched = [name for name in PolicyForm.base_fields if name not in (*SELECTOR, "sample", "ticket_link")]
+        stages = [f"stages-{row}-{part}" for row in range(1, policies.MOST_STAGES + 1) for part in ("needed", "group")]
+        region = live_region("admin:runs_policy_warning", [*watched, *stages])
+        return {**super().suggestions(request), "warning_region": region}
+
+    def saved(self, request: HttpRequest, row: Policy) -> None:
+        if policies.requires_nothing(row):
+            messages.warning(request, f"{row} saved. It requires nothing.", extra_tags="policy.nothing")
+        else:
+            super().saved(request, row)
 
     def save_row(self, request: HttpRequest, row: Policy, confirmation: dict[str, Any]) -> ChangeRequest | None:
         return policies.save_policy(row, by=actor_of(request), **confirmation)

@@ -12,15 +12,17 @@ from django.db.models import Model, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, URLResolver, path, reverse
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_POST, require_safe
 
 from flows.models import Environment
+from portal.admin import matches
 from portal.admin.actions import reason_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.changes import waiting
 from portal.admin.loosening_fields import LooseningFields
 from portal.admin.suggestions import deployment_names
 from portal.auth.request_user import permissions_of
+from portal.ui.live_input import live_region
 from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.governance.loosening import loosened
@@ -112,7 +114,12 @@ class SelectorAdmin(RestrictedAdmin):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         drop: Callable[..., HttpResponse] = self.admin_site.admin_view(require_POST(self.remove))
         name = f"{self.opts.app_label}_{self.opts.model_name}_remove"
-        return [path("<int:pk>/remove/", drop, name=name), *super().get_urls()]
+        match = self.admin_site.admin_view(require_safe(self.matches))
+        return [
+            path("<int:pk>/remove/", drop, name=name),
+            path("matches/", match, name=f"{self.opts.app_label}_{self.opts.model_name}_matches"),
+            *super().get_urls(),
+        ]
 
     def address(self, name: str, *args: Any) -> str:
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
@@ -155,7 +162,7 @@ class SelectorAdmin(RestrictedAdmin):
             else:
                 if change:
                     return waiting.show(request, change)
-                messages.success(request, f"{form.instance} saved.")
+                self.saved(request, form.instance)
                 return HttpResponseRedirect(self.address("change", form.instance.pk))
         # 3. Render. Readers who may not change rules get no form at all.
         context = {
@@ -172,9 +179,21 @@ class SelectorAdmin(RestrictedAdmin):
         }
         return render(request, self.template, context)
 
+    def saved(self, request: HttpRequest, row: Any) -> None:
+        """Say that a rule was saved."""
+        messages.success(request, f"{row} saved.")
+
     def suggestions(self, request: HttpRequest) -> dict[str, Any]:
         """Return suggestions for the text fields."""
-        return deployment_names(request)
+        region = live_region(f"admin:{self.opts.app_label}_{self.opts.model_name}_matches", matches.WATCHED)
+        return {**deployment_names(request), "matches_region": region}
+
+    def matches(self, request: HttpRequest) -> HttpResponse:
+        """Answer with the deployments that a rule matches, while it is typed."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied(f"Only administrators can add {self.opts.verbose_name_plural}.")
+        selector = matches.typed_selector(self.model, request.GET, request)
+        return render(request, "portal/selector/_typed.html", matches.context_of(request, selector))
 
     def remove(self, request: HttpRequest, pk: int) -> HttpResponse:
         if not self.has_add_permission(request):

@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.schedules import calendar_page, page
+from portal.admin.schedules import calendar_page, page, rule_reading
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import times
 from runs.automation import schedule_copies, schedule_listings, schedules
@@ -72,6 +72,7 @@ class ScheduleAdmin(RestrictedAdmin):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "calendar": ("calendar/", require_safe(self.calendar)),
+            "reading": ("reading/", require_safe(rule_reading.view)),
             "pause": ("<int:pk>/pause/", require_POST(self.pause)),
             "resume": ("<int:pk>/resume/", require_POST(self.resume)),
             "end": ("<int:pk>/end/", require_POST(self.end)),

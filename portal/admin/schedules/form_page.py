@@ -244,6 +244,7 @@ def page(
         "replaces": replaces,
         "options": options,
         "parameters": parameters,
+        "time_zones": sorted(local_time.zone_names()),
         "allowed": form.offer.sentences,
         "form_url": address_of(form.deployment, replaces),
         "submission_key": uuid.uuid4(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django import forms
@@ -11,6 +12,7 @@ from django.utils import timezone
 from flows.wording import plural
 from portal.admin.moment_field import MomentField
 from portal.admin.run_form.forms import INPUT, NOW, RunOptionsForm
+from portal.ui.live_input import LiveInput
 from runs.automation import schedule_checks, schedule_listings
 from runs.automation.schedule_times import LONGEST_TEXT
 from runs.errors import Refused
@@ -32,8 +34,18 @@ class ScheduleOptionsForm(RunOptionsForm):
     rule_type = forms.ChoiceField(
         label="Type", choices=Schedule.RuleType.choices, initial="cron", widget=forms.RadioSelect
     )
-    rule = forms.CharField(max_length=LONGEST_TEXT, widget=forms.TextInput(attrs=INPUT), help_text=RULE_HELP)
-    time_zone = forms.CharField(max_length=60, widget=forms.TextInput(attrs=INPUT), help_text="Such as Europe/Vienna.")
+    rule = forms.CharField(
+        max_length=LONGEST_TEXT,
+        widget=LiveInput(
+            {**INPUT, "autocomplete": "off", "spellcheck": "false"},
+            address="admin:runs_schedule_reading",
+            watched=["rule_type", "rule", "time_zone", "anchor"],
+        ),
+        help_text=RULE_HELP,
+    )
+    time_zone = forms.CharField(
+        max_length=60, widget=forms.TextInput({**INPUT, "list": "time-zones"}), help_text="Such as Europe/Vienna."
+    )
     anchor = MomentField(
         label="An interval counts from",
         attrs=INPUT,
@@ -78,9 +90,7 @@ class ScheduleOptionsForm(RunOptionsForm):
             return values
         if values.get("rule_type") != Schedule.RuleType.INTERVAL:
             values["anchor"] = None
-        try:
-            schedule_listings.preview(values["rule_type"], values["rule"], values["time_zone"], anchor=values["anchor"])
-        except Refused as refusal:
+        for refusal in rule_problems(values["rule_type"], values["rule"], values["time_zone"], values["anchor"]):
             field = FIELDS.get(refusal.code, "rule")
             self.add_error(field, forms.ValidationError(refusal.message, refusal.code))
         if values.get("valid_until"):
@@ -96,3 +106,17 @@ class ScheduleOptionsForm(RunOptionsForm):
         found = {name: value for name, value in self.cleaned_data.items() if name in self.fields}
         behalf = found["on_behalf_of"]
         return {**found, "on_behalf_of": behalf.pk if behalf else None}
+
+
+def rule_problems(rule_type: str, rule: str, time_zone: str, anchor: datetime | None) -> list[Refused]:
+    """Return what is wrong with a rule and with its time zone, both at once."""
+    found: list[Refused] = []
+    # The service reports one problem at a time, the time zone first: the rule is then read in another.
+    for zone in dict.fromkeys((time_zone, "UTC")):
+        try:
+            schedule_listings.preview(rule_type, rule, zone, anchor=anchor, number=1)
+        except Refused as refusal:
+            found.append(refusal)
+        if not found or found[0].code != "schedule.time_zone":
+            break
+    return found

@@ -14,6 +14,7 @@ from django.urls import reverse
 from flows.models import Deployment, Environment
 from portal.ui import rule_labels
 from runs import changes
+from runs.governance import policies
 from runs.models import AuditEntry, ChangeRequest, Policy
 from tests.cast import by
 from tests.portal.page_elements import attributes, form_errors, refusal_codes
@@ -162,3 +163,51 @@ def test_others_read_what_is_about_something_they_see(
     assert client.post(reverse("admin:runs_policy_remove", args=[shown.pk])).status_code == 403
     assert "For prod" in text(login(auditor), LIST)
     assert Policy.objects.count() == 2
+
+
+NOTHING = TYPED | {"needs_reason": "", "risk": "low", "stages-1-needed": "", "stages-3-needed": ""}
+
+
+def test_one_that_requires_nothing_is_warned_of(admin_user: User, viewer: User, dev: Environment, login: Login) -> None:
+    client, warning = login(admin_user), reverse("admin:runs_policy_warning")
+    named = {name: value for name, value in NOTHING.items() if name not in ("name", "needs_reason")}
+    assert 'data-key="requires-nothing"' in client.get(warning, named).content.decode()
+    for demanding in ({"needs_ticket": "on"}, {"stages-1-needed": "1"}, {"risk": "high"}, {"outside_window": "refuse"}):
+        assert 'data-key="requires-nothing"' not in client.get(warning, named | demanding).content.decode()
+    answer = client.post(
+        ADD, named | {"name": "Nothing", "ticket_link": "https://tickets.example/{ticket}"}, follow=True
+    )
+    assert refusal_codes(answer) == {"policy.nothing"}
+    row = Policy.objects.get()
+    assert policies.requires_nothing(row)
+    # Its readers are told so too; who cannot change policies gets no answer to what they would type.
+    assert 'data-key="requires-nothing"' in text(login(viewer), page_of(row))
+    assert login(viewer).get(warning, named).status_code == 403
+
+
+def test_stages_are_added_one_at_a_time(admin_user: User, login: Login) -> None:
+    page = text(login(admin_user), ADD)
+    # One is open; each of the others is inside the one before.
+    assert page.count('<details class="portal-next">') == policies.MOST_STAGES - 1
+    assert page.index('name="stages-1-needed"') < page.index('<details class="portal-next">')
+
+
+def test_what_a_rule_matches_is_counted_while_it_is_typed(
+    admin_user: User, viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
+) -> None:
+    client, matches = login(admin_user), reverse("admin:runs_policy_matches")
+    cases: list[tuple[dict[str, Any], int]] = [
+        ({}, 2),
+        ({"environment": deployment.environment_id}, 1),
+        ({"flow_name": "monthly", "tag": "crm"}, 2),
+        ({"flow_name": "month"}, 0),
+        ({"full_name": "monthly/monthly", "environment": "x"}, 2),
+    ]
+    for typed, count in cases:
+        page = client.get(matches, typed).content.decode()
+        assert attributes(page, "data-matches") == [str(count)], typed
+        assert ('data-key="warning"' in page) is (count == 0), typed
+        # What is typed in part is completed from the deployments that there are.
+        assert '<option value="monthly">' in page
+    assert login(viewer).get(matches).status_code == 403
+    assert client.get(reverse("admin:runs_window_matches"), {"tag": "\0<b>"}).status_code == 200

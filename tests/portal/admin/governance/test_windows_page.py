@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -95,6 +96,35 @@ def test_a_mistake_is_shown_at_its_field_and_what_was_typed_stays(
     assert answer.context["form"].errors[error[0]][0] in page.text
     assert "Nobody works then" in page.text
     assert not Window.objects.exists()
+
+
+def test_all_mistakes_are_shown_at_once(admin_user: User, login: Login) -> None:
+    wrong = {"cron": "every night", "time_zone": "Vienna", "minutes": "0", "name": ""}
+    errors = form_errors(login(admin_user).post(ADD, TYPED | wrong))
+    assert errors == {
+        ("cron", "window.cron"),
+        ("time_zone", "window.time_zone"),
+        ("minutes", "window.minutes"),
+        ("name", "required"),
+    }
+
+
+def read(client: Client, **typed: str) -> str:
+    return text(client, f"{reverse('admin:runs_window_reading')}?{urlencode(typed)}")
+
+
+def test_what_is_typed_is_read_back_with_the_next_openings(admin_user: User, viewer: User, login: Login) -> None:
+    client = login(viewer)
+    page = read(client, cron="0 22 * * 1-5", time_zone="Europe/Vienna", minutes="120")
+    assert "At 22:00, Monday to Friday, for 2 h (Europe/Vienna)." in page
+    assert page.count("<time ") == 5
+    # Not typed yet is no mistake.
+    assert "data-key" not in read(client, cron="", time_zone="", minutes="")
+    assert 'data-key="problem"' not in read(client, cron="0 22 * * *", time_zone="UTC", minutes="")
+    wrong = read(client, cron="<b>x", time_zone="nowhere", minutes="1")
+    assert wrong.count('data-key="problem"') == 2
+    assert "<b>" not in wrong
+    assert 'list="time-zones"' in text(login(admin_user), ADD)
 
 
 def test_a_name_is_given_once(admin_user: User, login: Login) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Callable
 from datetime import timedelta
@@ -134,6 +135,30 @@ def test_what_is_wrong_is_shown_at_its_field(
     assert 'name="draft"' not in page
     # The list of errors stands beside the field.
     assert re.search('errorlist|data-code="', page.partition(f'name="{field}"')[2].partition('class="portal-field')[0])
+
+
+def test_a_rule_is_read_back_while_it_is_typed(client: Client, prod_deployment: Deployment) -> None:
+    reading = reverse("admin:runs_schedule_reading")
+    for typed, words in (
+        ({"rule_type": "cron", "rule": "0 6 * * 1-5"}, "At 06:00, Monday to Friday (Europe/Vienna)."),
+        ({"rule_type": "interval", "rule": "6h", "anchor": "soon"}, "Every 6 hours (Europe/Vienna)."),
+        ({"rule_type": "rrule", "rule": "FREQ=WEEKLY;BYDAY=MO;BYHOUR=6"}, "Every week on Monday at 06:00"),
+    ):
+        page = client.get(reading, {"time_zone": "Europe/Vienna", **typed}).content.decode()
+        assert words in page
+        assert page.count("<time ") == 5
+    page = client.get(reading, {"rule_type": "cron", "rule": "x", "time_zone": "nowhere"}).content.decode()
+    assert page.count('data-key="problem"') == 2
+    assert client.get(reading, {"rule_type": "cron"}).content.decode().strip() == ""
+    # Only the rule is sent while it is typed, never the parameters.
+    form = html.unescape(client.get(form_of(prod_deployment)).content.decode())
+    assert attributes(form, "hx-include") == ["[name='rule_type'], [name='rule'], [name='time_zone'], [name='anchor']"]
+
+
+def test_a_wrong_rule_and_a_wrong_time_zone_are_shown_together(client: Client, prod_deployment: Deployment) -> None:
+    page = review(client, form_of(prod_deployment), rule="0 6 * *", time_zone="Vienna")
+    for field in ("rule", "time_zone"):
+        assert "errorlist" in page.partition(f'name="{field}"')[2].partition('class="portal-field')[0]
 
 
 def test_what_was_filled_in_comes_back_with_the_secret_unseen(client: Client, prod_deployment: Deployment) -> None:
