@@ -64,7 +64,7 @@ class Doors:
         return self.command("freeze", "dev", "--reason", "x", "--until", typed)
 
     def grant_page(self, typed: str) -> set[str]:
-        values = {"person": self.user.pk, "effect": "allow", "verbs": ["see"], "valid_until": typed}
+        values = {"who": f"person:{self.user.pk}", "effect": "allow", "verbs": ["see"], "valid_until": typed}
         answer = self.client.post(reverse("admin:runs_grant_add"), values)
         return errors(answer.context["form"]) if answer.status_code == 200 else set()
 

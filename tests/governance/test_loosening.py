@@ -324,7 +324,14 @@ def test_the_form_of_a_grant_asks_and_keeps_what_was_typed(
     prod: Environment, admin_user: User, viewer: User, login: Login
 ) -> None:
     client, url = login(admin_user), reverse("admin:runs_grant_add")
-    body = {"person": viewer.pk, "effect": "allow", "verbs": ["see", "trigger"], "environment": prod.pk, "tag": "crm"}
+    body = {
+        "who": f"person:{viewer.pk}",
+        "effect": "allow",
+        "verbs": ["see", "trigger"],
+        "environment": prod.pk,
+        "tag": "crm",
+        "warned": "on",
+    }
     answer = client.post(url, body)
     assert form_errors(answer) == {("reason", "loosening.reason_required"), ("loosening_confirm", "loosening.confirm")}
     assert 'value="crm"' in answer.content.decode()

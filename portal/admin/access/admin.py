@@ -17,10 +17,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
 
-from portal.admin.access import explain_page, person_page
+from portal.admin.access import explain_page, form_checks, matrix_page, person_page
 from portal.admin.access.forms import GrantForm, copy_of
+from portal.admin.access.who_field import value_of
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.changes import waiting
@@ -29,6 +30,7 @@ from portal.admin.suggestions import deployment_names
 from portal.auth.request_user import actor_of, can_view_grants, permissions_of
 from portal.lists.filters import ChoiceFilter
 from portal.ui import grant_labels, times
+from portal.ui.live_input import live_region
 from runs.access.decisions import Target
 from runs.access.who_can import grants_affecting
 from runs.errors import Refused
@@ -77,6 +79,7 @@ class GrantAdmin(RestrictedAdmin):
     list_display = ["subject_shown", "verbs_shown", "where", "until", "standing", "given"]
     list_filter = [StandingFilter, EffectFilter, EnvironmentFilter]
     list_select_related = ["person", "group", "environment"]
+    list_before_template = "portal/grant/_tools.html"
     search_fields = [
         *("person__username", "group__name", "flow_name", "full_name", "tag", "reason", "ticket", "granted_by_name")
     ]
@@ -96,6 +99,9 @@ class GrantAdmin(RestrictedAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Let everyone with `manage` anywhere open the form; the service decides what they can grant."""
         return permissions_of(request).can_any(Verb.MANAGE)
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return super().changelist_view(request, {"can_view_matrix": can_view_grants(request), **(extra_context or {})})
 
     @admin.display(description="granted to", ordering="person__username")
     def subject_shown(self, grant: Grant) -> SafeString:
@@ -125,7 +131,9 @@ class GrantAdmin(RestrictedAdmin):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
             "revoke": ("<int:pk>/revoke/", require_POST(self.revoke)),
+            "matrix": ("matrix/", require_safe(self.matrix)),
             "mine": ("mine/", require_GET(self.my_access)),
+            "matches": ("matches/", require_safe(self.matches)),
             "why": ("why/", require_http_methods(["GET", "HEAD", "POST"])(self.why)),
         }
         own = [
@@ -143,6 +151,10 @@ class GrantAdmin(RestrictedAdmin):
         return render(
             request, "portal/people/mine.html", frame | person_page.rights(permissions, permissions.environments())
         )
+
+    def matrix(self, request: HttpRequest) -> HttpResponse:
+        """Show who may do what where."""
+        return matrix_page.view(request, self.own_frame(request))
 
     def why(self, request: HttpRequest) -> HttpResponse:
         """Explain a user's access: everyone may ask about themselves, administrators about anyone."""
@@ -197,9 +209,9 @@ class GrantAdmin(RestrictedAdmin):
         if not self.has_add_permission(request):
             raise PermissionDenied("Only administrators and users with the manage permission can create grants.")
         # 1. Create the grant. The service checks what this reader can grant, and records refusals.
-        form = self.form_for(request)
-        if request.method == "POST" and form.is_valid():
-            form.require_confirmed(loosened(None, form.preview()))
+        form, context = self.form_for(request), {}
+        if request.method == "POST":
+            context = form_checks.check(request, form)
         if request.method == "POST" and form.is_valid():
             try:
                 grant = grants.grant(by=actor_of(request), **form.arguments())
@@ -222,15 +234,24 @@ class GrantAdmin(RestrictedAdmin):
             "examples": grant_labels.EXAMPLES,
             "is_delegating": not actor_of(request).is_administrator,
             "time_zone": timezone.get_current_timezone_name(),
-            **deployment_names(request),
+            "region": live_region("admin:runs_grant_matches", form_checks.WATCHED),
+            **(context or deployment_names(request)),
         }
         return render(request, "portal/grant/add.html", context | (extra_context or {}))
+
+    def matches(self, request: HttpRequest) -> HttpResponse:
+        """Answer with what a grant matches and what its rules say, while it is typed."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied("Only administrators and users with the manage permission can create grants.")
+        return render(request, "portal/grant/_typed.html", form_checks.typed_context(request))
 
     def form_for(self, request: HttpRequest) -> GrantForm:
         """Return the form without what this reader cannot grant; `?again=` prefills it from another grant."""
         is_administrator = actor_of(request).is_administrator
         initial: dict[str, Any] = request.GET.dict()
         # A grant that the reader may not see must not be readable through the prefilled form.
+        # Links from the pages of people and groups.
+        initial |= {"who": value_of(initial.pop("person", ""), initial.pop("group", "")) or initial.get("who", "")}
         if earlier := initial.pop("again", ""):
             initial |= copy_of(self.visible_or_404(request, earlier))
         return GrantForm(

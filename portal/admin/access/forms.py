@@ -13,15 +13,20 @@ from django.forms.boundfield import BoundWidget
 from django.utils import timezone
 
 from flows.models import Environment
+from portal.admin.access.rules_field import RulesField
+from portal.admin.access.who_field import WhoField, value_of
 from portal.admin.loosening_fields import LooseningFields
 from portal.admin.moment_field import MomentField
 from portal.ui import grant_labels
-from runs.access import predicates
+from runs.access import condition_rules, predicates
+from runs.access.condition_rules import Types
 from runs.models import Grant, Verb
 from runs.models.grant import WITH_PARAMETERS
 
 INPUT = {"class": "portal-input"}
 PLAIN = {"autocomplete": "off", "spellcheck": "false"}
+# Characters of a JSON text that an error quotes.
+MOST_QUOTED = 30
 EFFECTS = [(str(Grant.Effect.ALLOW), "Allow"), (str(Grant.Effect.DENY), "Deny")]
 
 
@@ -48,14 +53,7 @@ class GrantForm(LooseningFields):
     reason_field = "reason"
     loosening_reason = None  # type: ignore[assignment]  # Django drops the field of the base
 
-    person = forms.ModelChoiceField(
-        User.objects.filter(is_active=True).order_by("username"),
-        label="User",
-        required=False,
-        widget=forms.Select(INPUT),
-        help_text="Select either a user or a group.",
-    )
-    group = forms.ModelChoiceField(Group.objects.order_by("name"), required=False, widget=forms.Select(INPUT))
+    who = WhoField(label="Who", required=False, help_text="A user, or every member of a group.")
     effect = forms.ChoiceField(
         choices=EFFECTS,
         widget=forms.RadioSelect,
@@ -73,13 +71,18 @@ class GrantForm(LooseningFields):
     flow_name = text("Flow", 300, "Blank = all flows.", "flow-names")
     full_name = text("Deployment", 601, "flow name/deployment name. Blank = all deployments.", "full-names")
     tag = text("Tag", 300, "Only deployments with this tag. Blank = any tags.", "tags")
-    predicate = forms.CharField(
+    rules = RulesField(
         label="Parameter values",
+        required=False,
+        help_text="The parameters of a run must satisfy every rule. No rule = any values. Texts need no quotes; "
+        "separate several values by commas. Do not name secret parameters: every reader of the grant sees them.",
+    )
+    predicate = forms.CharField(
+        label="JSON Schema",
         required=False,
         max_length=predicates.LONGEST,
         widget=forms.Textarea({**INPUT, **PLAIN, "class": "portal-input portal-code", "rows": 4}),
-        help_text="A JSON Schema that the parameters of a run must satisfy. Blank = any values. Do not name secret "
-        "parameters: everyone who can view the grant can read the condition.",
+        help_text="For what rules cannot say. The parameters must satisfy it and the rules.",
     )
     valid_from = MomentField(label="From", help_text="Blank = from now.", attrs=INPUT)
     valid_until = MomentField(label="Until", help_text="Blank = until revoked.", attrs=INPUT)
@@ -99,22 +102,37 @@ class GrantForm(LooseningFields):
         self.fields["verbs"].error_messages["required"] = "Select at least one permission."
         if environments is not None:
             self.fields["environment"].queryset = environments  # type: ignore[attr-defined]  # a model's choices
+        self.fields["who"].offer(groups=is_administrator)  # type: ignore[attr-defined]  # a WhoField
         # Offering less is for convenience only; `grants.grant` refuses what this reader cannot grant.
         if not is_administrator:
-            # The page leaves the group out; a form that was sent with one is refused by the service, and recorded.
-            self.fields["person"].help_text = "Only administrators can create grants for groups."
+            self.fields["who"].help_text = "Only administrators can create grants for groups."
             self.fields["effect"].choices = EFFECTS[:1]  # type: ignore[attr-defined]  # a choice of one
             self.fields["effect"].help_text = "Only administrators can create deny grants."
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of `grants.grant`."""
-        values = {name: value for name, value in self.cleaned_data.items() if name != "loosening_confirm"}
-        return values | self.confirmation
+        left_out = ("who", "rules", "loosening_confirm")
+        values = {name: value for name, value in self.cleaned_data.items() if name not in left_out}
+        return {**values, **self.subject, **self.confirmation}
+
+    @property
+    def subject(self) -> dict[str, Any]:
+        """The person or the group."""
+        who = self.cleaned_data.get("who")
+        return {"person": who if isinstance(who, User) else None, "group": who if isinstance(who, Group) else None}
 
     def preview(self) -> Grant:
-        """Return the grant as the form would create it, as far as it matters for what it opens."""
-        names = ("person", "group", "effect", "verbs", "environment")
-        return Grant(**{name: self.cleaned_data[name] for name in names})
+        """Return the grant as the form would create it, as far as it matters for what it opens and matches."""
+        names = ("effect", "verbs", "environment", "flow_name", "full_name", "tag")
+        return Grant(**self.subject, **{name: self.cleaned_data[name] for name in names if name in self.cleaned_data})
+
+    def read_rules(self, types: Types) -> None:
+        """Join the rules with the JSON Schema; `types` are those of the parameters of the matching deployments."""
+        found, problems = condition_rules.to_condition(self.cleaned_data.get("rules", []), types)
+        if problems:
+            self.add_error("rules", self.fields["rules"].show(problems))  # type: ignore[attr-defined]  # a RulesField
+        elif "predicate" in self.cleaned_data:
+            self.cleaned_data["predicate"] = predicates.both(found, self.cleaned_data["predicate"])
 
     def verb_groups(self) -> list[tuple[str, list[VerbLine]]]:
         return verb_groups(self["verbs"])
@@ -124,8 +142,6 @@ class GrantForm(LooseningFields):
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or self.cleaned_data
-        if bool(values.get("person")) == bool(values.get("group")):
-            self.add_error("person", forms.ValidationError("Select either a user or a group.", "subject"))
         until = values.get("valid_until")
         if until and until <= timezone.now():
             message = "This time has passed. Choose a later time."
@@ -153,7 +169,7 @@ def read_condition(typed: str) -> dict[str, Any] | None:
     try:
         predicate = json.loads(typed)
     except (ValueError, RecursionError) as error:
-        raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
+        raise forms.ValidationError(json_mistake(typed, error), "json") from error
     # Checked here as well as in the service, to show all problems at the field instead of the first at the top.
     if problems := predicates.problems(predicate):
         raise forms.ValidationError([forms.ValidationError(problem, "condition") for problem in problems])
@@ -161,19 +177,31 @@ def read_condition(typed: str) -> dict[str, Any] | None:
     return found
 
 
+def json_mistake(typed: str, error: Exception) -> str:
+    """Return what is wrong with a JSON text, and where."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "Invalid JSON: it is nested too deeply."
+    line = typed.splitlines()[error.lineno - 1] if typed.splitlines()[error.lineno - 1 :] else ""
+    rest = line[error.colno - 1 :].strip()[:MOST_QUOTED]
+    place = f"at “{rest}”" if rest else "at the end"
+    return f"Invalid JSON at line {error.lineno}, column {error.colno}: {error.msg.lower()}, {place}."
+
+
 def copy_of(grant: Grant) -> dict[str, Any]:
     """Return initial values that repeat an earlier grant, without dates in the past."""
     now = timezone.now()
+    rules = condition_rules.from_condition(grant.predicate)
+    text = json.dumps(grant.predicate, indent=2, ensure_ascii=False) if rules is None else ""
     return {
-        "person": grant.person_id,
-        "group": grant.group_id,
+        "who": value_of(grant.person_id, grant.group_id),
         "effect": grant.effect,
         "verbs": grant.verbs,
         "environment": grant.environment_id,
         "flow_name": grant.flow_name,
         "full_name": grant.full_name,
         "tag": grant.tag,
-        "predicate": json.dumps(grant.predicate, indent=2, ensure_ascii=False) if grant.predicate else "",
+        "rules": rules or [],
+        "predicate": text,
         "valid_from": grant.valid_from if grant.valid_from and grant.valid_from > now else None,
         "valid_until": grant.valid_until if grant.valid_until and grant.valid_until > now else None,
     }

@@ -77,7 +77,7 @@ def test_every_form_that_loosens_leads_to_the_change_request(
             **TYPED,
         },
         address("runs_grant_add"): {
-            "person": viewer.pk,
+            "who": f"person:{viewer.pk}",
             "effect": "allow",
             "verbs": ["trigger"],
             "environment": prod.pk,
