@@ -58,6 +58,8 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.check_schedules": Priority.NOTIFY,
     "runs.tasks.report_outside_changes": Priority.NOTIFY,
     "runs.tasks.report_outages": Priority.NOTIFY,
+    # An administrator waits for it; it is not among what comes first, because an address may not answer for seconds.
+    "runs.tasks.test_connection": Priority.NOTIFY,
     "runs.tasks.pause_frozen_schedules": Priority.NOTIFY,
     "runs.tasks.check": Priority.SYNC,
     "runs.tasks.sync": Priority.SYNC,

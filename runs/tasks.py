@@ -16,6 +16,7 @@ from flows.models import Environment, Server
 from flows.prefect_api.records import PrefectError
 from runs import (
     changes,
+    connection_checks,
     consumers,
     definitions,
     dispatch,
@@ -32,7 +33,7 @@ from runs.automation import chain_steps, rule_firing, schedule_clock, schedule_c
 from runs.drift import pairs
 from runs.errors import Refused
 from runs.governance import accounts, bypasses, configuration, deployment_moves, freezes, outside_changes
-from runs.models import Action, ChangeRequest, Export, Run, RunRequest
+from runs.models import Action, ChangeRequest, ConnectionTest, Export, Run, RunRequest
 from runs.models.action import OPEN
 from runs.models.request import State
 from runs.notifications import sending
@@ -163,6 +164,12 @@ def refresh(pk: int) -> None:
 
 def check(server_pk: int) -> None:
     health.check(Server.objects.get(pk=server_pk))
+
+
+def test_connection(pk: int) -> None:
+    """Make a test of an address that is not saved; one that was deleted meanwhile is not made."""
+    if test := ConnectionTest.objects.filter(pk=pk).first():
+        connection_checks.carry_out(test)
 
 
 def sync(server_pk: int) -> None:

@@ -218,6 +218,7 @@ SENTENCES: dict[str, list[str]] = {
     "channel.taken": ["A channel named {} already exists."],
     "comment.length": ["A comment must have 1 to {} characters."],
     "confirmation.mismatch": ["Nothing was done. Type {} to confirm the emergency override."],
+    "credential.missing": ["Enter the credential. None of this kind is stored."],
     "credential.reenter": ["{…}"],
     "cursor.invalid": ["The cursor is not of this list with these filters. Read the list from its first page."],
     "definition.changed": ["{} was changed in Prefect after the request: {}. Submit a new request."],
@@ -246,6 +247,14 @@ SENTENCES: dict[str, list[str]] = {
         "{…}",
     ],
     "destructive.unconfirmed": ["This run of {} deletes data. Type {} to confirm; on the command line, use --confirm."],
+    "environment.address": [
+        "The API URL is not valid. {}",
+        "The API URL must not contain a user, a password, ? or #.",
+    ],
+    "environment.display_name": [
+        "Another environment is called {}. Use another name.",
+        "The display name has an invisible character, double spaces, or letters of two alphabets in a word.",
+    ],
     "environment.in_use": ["{…}"],
     "environment.inactive": [
         "The environment is disabled. Enable it before you sync it.",
@@ -754,6 +763,7 @@ SENTENCES: dict[str, list[str]] = {
     "tags.too_many": ["A run can have at most {} tags, not {}."],
     "target.gone": ["Prefect no longer has the {} {} in {}."],
     "target.unchanged": ["The {} {} is like that already."],
+    "test.expired": ["The test did not start in time. Check that the background tasks run."],
     "text.nul": ["A text has a NUL character (U+0000), which cannot be stored. Remove it."],
     "text.too_long": ["The {} is too long: {} characters, at most {}."],
     "text.unstorable": ["The {} contains a character that cannot be stored. Type it instead of pasting it."],

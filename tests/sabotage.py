@@ -88,6 +88,34 @@ SABOTAGES = (
         "if not has_samples:",
         "if not is_shown:",
     ),
+    # Forms of administrators
+    Sabotage(
+        "a stored credential is tested at any address",
+        (
+            "tests/portal/admin/environments/test_connection_test.py"
+            "::test_a_stored_credential_is_not_sent_to_another_address",
+        ),
+        "runs/governance/connection_tests.py",
+        "if not server_identity.is_same_address(server.api_url, api_url):",
+        "if False:",
+    ),
+    Sabotage(
+        "a test uses the credential that is stored when it runs, whatever its address is then",
+        (
+            "tests/portal/admin/environments/test_connection_test.py"
+            "::test_nor_when_the_address_changes_before_the_task_runs",
+        ),
+        "runs/governance/connection_tests.py",
+        "if not server_identity.is_same_address(stored.api_url, test.api_url):",
+        "if False:",
+    ),
+    Sabotage(
+        "the access matrix leaves out denials of a part",
+        ("tests/runs/access/test_matrix.py::test_all_and_none_hold_for_every_deployment",),
+        "runs/access/matrix.py",
+        "reach = Reach.ALL if is_allowed and not hard else Reach.SOME",
+        "reach = Reach.ALL if is_allowed else Reach.SOME",
+    ),
     # Bypasses
     Sabotage(
         "bypasses are compared by their number",

@@ -61,6 +61,12 @@ class Migration(migrations.Migration):
                         verbose_name="name",
                     ),
                 ),
+                (
+                    "display_name",
+                    models.CharField(
+                        blank=True, help_text="Shown on pages; any text. Blank = the name.", max_length=80
+                    ),
+                ),
                 ("description", models.CharField(blank=True, max_length=200)),
                 ("server", models.ForeignKey("flows.server", models.PROTECT, related_name="environments")),
                 (

@@ -27,6 +27,7 @@ class Environment(models.Model):
         validators=[validate_slug],
         error_messages={"invalid": "Use letters, digits, hyphens and underscores only."},
     )
+    display_name = models.CharField(max_length=80, blank=True, help_text="Shown on pages; any text. Blank = the name.")
     description = models.CharField(max_length=200, blank=True)
     # PROTECT: a server is deleted with its last environment, by `runs.governance.configuration`.
     server = models.ForeignKey(Server, models.PROTECT, related_name="environments")
@@ -138,6 +139,11 @@ class Environment(models.Model):
         return self.scope_kind != Kind.SERVER
 
     @property
+    def label(self) -> str:
+        """What pages call it; refusals, confirmations and programs use the name."""
+        return self.display_name or self.slug
+
+    @property
     def letter(self) -> str:
-        """The first letter of its name, for the block of its tag."""
-        return self.slug[:1].upper()
+        """The first letter of what pages call it, for the block of its tag."""
+        return self.label[:1].upper()

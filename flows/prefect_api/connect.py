@@ -23,6 +23,13 @@ def client_for(server: Server) -> PrefectClient:
     return create_client(server.api_url, Credential(cast(CredentialKind, server.credential_kind), server.credential))
 
 
+def forget(server: Server) -> None:
+    """Close the process's client for this server, with the credential that it holds."""
+    key = (os.getpid(), server.api_url, Credential(cast(CredentialKind, server.credential_kind), server.credential))
+    if client := _open_clients.pop(key, None):
+        client.close()
+
+
 # The process id is part of the key: a forked child must not use its parent's connections.
 _open_clients: dict[tuple[int, str, Credential], PrefectClient] = {}
 

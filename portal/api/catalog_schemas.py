@@ -34,6 +34,7 @@ def address_of(portal: str, name: str) -> str:
 
 class EnvironmentRow(Row):
     name: str = Field(examples=["prod"])
+    display_name: str = Field(description="What pages call it; empty for its name.", examples=["Production"])
     description: str
     scope_kind: str = Field(
         description="What of the server belongs to it: server is everything, else pools, tags or names.",
@@ -60,6 +61,7 @@ class EnvironmentRow(Row):
         percent = health.history_percent if health and row.pk in health.synced_for else None
         return cls(
             name=row.slug,
+            display_name=row.display_name,
             description=row.description,
             scope_kind=row.scope_kind,
             scope_values=row.scope_values,

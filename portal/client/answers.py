@@ -28,6 +28,7 @@ class Environment:
     """
 
     name: str
+    display_name: str
     description: str
     scope_kind: str
     scope_values: list[str]

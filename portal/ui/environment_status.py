@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from flows.models import Environment, Health
+from flows.models import Environment, Health, Server
 
 # `runs.periodic` checks every server once a minute. After four missed checks the cluster is down, not slow.
 STALE = timedelta(minutes=4)
@@ -19,8 +19,7 @@ LABELS: dict[str, tuple[str, str, str]] = {
     Health.State.DOWN: (
         "Unreachable",
         "red",
-        "Check that the server is running at {api_url}; the address usually ends in /api. "
-        "Data is from the last sync. Requested runs start when the server is reachable again.",
+        "Check that the server is running at {api_url}; the address usually ends in /api.",
     ),
     Health.State.REFUSED: (
         "Authentication failed",
@@ -33,6 +32,14 @@ LABELS: dict[str, tuple[str, str, str]] = {
         "The first check takes a few seconds. If this persists, the background tasks are not running.",
     ),
 }
+# What else to know of a server that does not answer, once something was read from it and before.
+UNREACHABLE_SINCE = "Data is from the last sync. Requested runs start when the server is reachable again."
+NEVER_READ = "Nothing has been read from it yet."
+# No credential is set, and the server wants one: message and how to fix it.
+NO_CREDENTIAL = (
+    "The server requires a credential, and none is set.",
+    "Set it on the environment's page (administrators only).",
+)
 OVERDUE = (
     "Check overdue",
     "amber",
@@ -88,12 +95,17 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         return EnvironmentStatus(environment, state, label, colour, "", fix)
     # 3. When it was synced, if that was into this environment: another one may have been on the server before.
     is_own = environment.pk in health.synced_for
+    message = health.message
+    if state == Health.State.REFUSED and environment.server.credential_kind == Server.CredentialKind.NONE:
+        message, fix = NO_CREDENTIAL
+    elif state == Health.State.DOWN:
+        fix = describe_outage(environment, message, fix, was_read=is_own and bool(health.synced_at))
     return EnvironmentStatus(
         environment,
         state,
         label,
         colour,
-        health.message,
+        message,
         fix,
         version=health.version,
         since=health.changed_at,
@@ -103,6 +115,12 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         sync_message=health.sync_message,
         first_reading=describe_first_reading(health, environment) if is_own else "",
     )
+
+
+def describe_outage(environment: Environment, message: str, fix: str, *, was_read: bool) -> str:
+    """Return what to do, and what the outage means for what is shown; nothing that the message says already."""
+    effect = UNREACHABLE_SINCE if was_read else NEVER_READ
+    return effect if environment.server.api_url in message else f"{fix} {effect}"
 
 
 def describe_first_reading(health: Health, environment: Environment) -> str:

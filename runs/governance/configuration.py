@@ -14,6 +14,7 @@ from runs import audit, events, queue
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import loosening_gate, rule_changes
+from runs.governance.display_names import require_own_name
 from runs.governance.loosening import Loosening, loosened
 from runs.governance.rule_changes import Proposal
 from runs.governance.server_scopes import require_own_server, scope_loosenings
@@ -22,6 +23,7 @@ from runs.models import Action, ChangeRequest, RunEvent
 # Columns in the audit trail. Secrets are not among them: they are recorded as "set" or "changed", never by value.
 ENVIRONMENT = [
     "slug",
+    "display_name",
     "description",
     "scope_kind",
     "scope_values",
@@ -110,6 +112,7 @@ def save_environment(
         if stored and is_stored and server.sealed_credential:
             require_same_address(stored.server, server)
         require_own_server(environment)
+        require_own_name(environment)
         found = loosened_by(stored, environment)
         proposal = propose(stored, environment)
         if waiting := rule_changes.pass_or_submit(found, act, proposal, confirm=confirm, signed=signed):

@@ -3179,6 +3179,33 @@ class Migration(migrations.Migration):
             options={"default_permissions": ()},
         ),
         migrations.CreateModel(
+            name="ConnectionTest",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("requested_by", models.ForeignKey(USER, models.CASCADE, related_name="+")),
+                ("requested_at", models.DateTimeField(db_default=Now())),
+                ("api_url", models.CharField(max_length=500)),
+                (
+                    "credential_kind",
+                    models.CharField(
+                        choices=[("none", "none"), ("basic", "user:password"), ("key", "Cloud API key")], max_length=10
+                    ),
+                ),
+                ("sealed_credential", models.BinaryField(blank=True, default=b"")),
+                ("server", models.ForeignKey("flows.server", models.CASCADE, null=True, related_name="+")),
+                ("finished_at", models.DateTimeField(null=True)),
+                ("is_connected", models.BooleanField(default=False)),
+                ("code", models.CharField(blank=True, help_text="What went wrong, for programs.", max_length=60)),
+                ("message", models.TextField(blank=True, help_text="What went wrong, and what to do.")),
+                ("version", models.CharField(blank=True, max_length=40)),
+            ],
+            options={
+                "ordering": ["-pk"],
+                "default_permissions": (),
+                "indexes": [models.Index(fields=["requested_at"], name="connection_test_by_time")],
+            },
+        ),
+        migrations.CreateModel(
             name="Outage",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -476,8 +476,8 @@ BEGIN
     FOR tracked IN SELECT * FROM (VALUES
         ('flows_server', 'id api_url ui_url credential_kind', 'sealed_credential'),
         ('flows_environment',
-         'id slug description server_id scope_kind scope_values is_protected needs_approval needs_reason approval_minutes '
-         'independence_hours pending_minutes late_minutes silent_minutes cancelling_minutes puts_back keep_runs_days '
+         'id slug display_name description server_id scope_kind scope_values is_protected needs_approval needs_reason '
+         'approval_minutes independence_hours pending_minutes late_minutes silent_minutes cancelling_minutes puts_back keep_runs_days '
          'keep_events_days position loosened is_active',
          ''),
         ('flows_alias', 'id environment_id name full_name', ''),

@@ -9,6 +9,7 @@ from runs.models.bypass import Bypass
 from runs.models.chain import Chain, ChainRun, ChainStep, ChainVersion, StepDecision
 from runs.models.change_request import ChangeRequest
 from runs.models.channel import Channel, Delivery
+from runs.models.connection_test import ConnectionTest
 from runs.models.day_count import DeploymentDayCount, EnvironmentDayCount
 from runs.models.drift import Drift
 from runs.models.email_settings import EmailSettings
@@ -56,6 +57,7 @@ __all__ = [
     "ChangeRequest",
     "Channel",
     "Comment",
+    "ConnectionTest",
     "Delivery",
     "DeploymentDayCount",
     "Drift",

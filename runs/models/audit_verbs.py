@@ -80,6 +80,7 @@ VERBS: dict[str, str] = {
     "environment.create": "Added an environment",
     "environment.change": "Changed an environment",
     "environment.check": "Tested the connection",
+    "environment.test": "Tested an address",
     "environment.sync": "Requested a sync",
     "environment.delete": "Deleted an environment",
     "environment.freeze": "Froze an environment",

@@ -307,8 +307,13 @@ WINDOW = {
     "time_zone": "UTC",
     "environment": lambda site: site.environment.pk,
 }
+CONNECTION = {
+    "api_url": lambda site: site.environment.server.api_url,
+    "credential_kind": "none",
+    "environment": lambda site: site.environment.pk,
+}
 GRANT = {
-    "person": lambda site: site.person.pk,
+    "who": lambda site: f"person:{site.person.pk}",
     "effect": "allow",
     "verbs": ["cancel"],
     "environment": lambda site: site.environment.pk,

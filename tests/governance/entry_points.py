@@ -13,6 +13,7 @@ from tests.governance.attempts import (
     CHAIN_RUN,
     CHANNEL,
     CONFIRMED,
+    CONNECTION,
     ENVIRONMENT,
     GRANT,
     HOOK,
@@ -74,6 +75,11 @@ LOOKS = {
     "admin/flows/deployment/<int:pk>/run/choices/",
     *("admin/flows/deployment/<int:pk>/run/choices/", "admin/flows/deployment/<int:pk>/run/link/"),
     "admin/runs/schedule/calendar/",
+    # What is typed in a form, read back.
+    *("admin/runs/schedule/reading/", "admin/runs/window/reading/", "admin/runs/policy/warning/"),
+    *(f"admin/runs/{model}/matches/" for model in ("grant", "policy", "window")),
+    "admin/runs/grant/matrix/",
+    "admin/flows/environment/test/<int:pk>/",
     *("admin/runs/run/compare/", "admin/runs/run/results/<uuid:key>/"),
     "admin/runs/auditentry/<path:object_id>/change/",
     "admin/runs/eventrule/<int:pk>/dry-run/",
@@ -297,6 +303,7 @@ DOORS: dict[str, Door] = {
     "delete an environment, by page": Door(
         "admin/flows/environment/<path:object_id>/delete/", press("flows_environment_delete", "unused", post="yes")
     ),
+    "test an address, by page": Door("admin/flows/environment/test/", press("flows_environment_test", **CONNECTION)),
     "freeze an environment, by page": Door(
         "admin/flows/environment/<int:pk>/freeze/", press("flows_environment_freeze", "environment", reason="r")
     ),

@@ -23,6 +23,7 @@ from flows.models import Environment, WorkPool
 from flows.wording import how_to_deploy
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
+from portal.admin.environments import connection_page
 from portal.admin.environments.forms import ABOUT, RETENTION, RULES, SCOPE, SERVER, STALLS, EnvironmentForm
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of, permissions_of
@@ -71,7 +72,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     form = EnvironmentForm
     list_display = ["named", "how", "read", "rules"]
     list_select_related = ["server__health"]
-    search_fields = ["slug", "description"]
+    search_fields = ["slug", "display_name", "description"]
     actions = ["check_connection", "read_now"]
     change_list_template = "portal/environment/list.html"
     change_form_outer_before_template = "portal/environment/_panel.html"
@@ -132,7 +133,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
     def check_connection(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
         for environment in queryset:
             configuration.check_environment(environment, by=actor_of(request))
-        messages.info(request, "Testing the connection. The result appears in a few seconds.")
+        messages.info(request, "Connection test started. The result is in the health of the environment.")
 
     @admin.action(description="Sync deployments and runs now", permissions=["change"], location=BOTH)
     def read_now(self, request: HttpRequest, queryset: QuerySet[Environment]) -> None:
@@ -201,7 +202,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             path(f"<int:pk>/{name}/", self.admin_site.admin_view(view), name=f"flows_environment_{name}")
             for name, view in views.items()
         ]
-        return [*own, *super().get_urls()]
+        return [*own, *connection_page.addresses(self.admin_site), *super().get_urls()]
 
     def freeze(self, request: HttpRequest, pk: int) -> HttpResponse:
         environment = self.visible_or_404(request, pk)
@@ -252,7 +253,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             raise PermissionDenied("Only administrators can change environments.")
         frame = {
             **self.admin_site.each_context(request),
-            "title": str(environment),
+            "title": environment.label,
             "opts": self.opts,
             "original": environment,
             "rules": rules(environment),

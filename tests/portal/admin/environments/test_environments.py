@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from flows.catalog import health
 from flows.models import Deployment, Environment, Health, WorkPool
-from portal.ui.environment_status import LABELS
+from portal.ui.environment_status import LABELS, NEVER_READ, NO_CREDENTIAL, UNREACHABLE_SINCE, status_of
 from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.governance import configuration, grants
@@ -359,10 +359,52 @@ def test_down_is_said_with_its_message_and_what_to_do(viewer: User, dev: Environ
 
 
 def test_a_wrong_credential_is_another_trouble_than_down(viewer: User, dev: Environment, login: Login) -> None:
-    health.record(dev.server, Health.State.REFUSED, "401")
+    health.record(keep_secret(dev).server, Health.State.REFUSED, "401")
     page = login(viewer).get(LIST).content.decode()
     assert 'data-state="refused"' in page
     assert html.escape(LABELS["refused"][2]) in page
+    # Without a credential that is what to do, not to correct one.
+    dev.server.credential_kind, dev.server.credential = "none", ""
+    dev.server.save()
+    page = login(viewer).get(LIST).content.decode()
+    assert 'data-state="refused"' in page
+    assert all(html.escape(text) in page for text in NO_CREDENTIAL)
+    assert html.escape(LABELS["refused"][2]) not in page
+
+
+def test_an_outage_is_said_once_and_claims_no_data_that_was_never_read(dev: Environment) -> None:
+    message = "Connection refused: could not get the server version at http://dev.test/api. Check the URL."
+    health.record(dev.server, Health.State.DOWN, message)
+    dev.server.refresh_from_db()
+    assert status_of(dev).fix == NEVER_READ
+    Health.objects.update(synced_at=timezone.now(), synced_for=[dev.pk])
+    assert status_of(Environment.objects.get()).fix == UNREACHABLE_SINCE
+
+
+# The name
+
+
+def test_any_display_name_is_accepted_and_makes_the_name(admin_user: User, login: Login) -> None:
+    client = login(admin_user)
+    assert client.post(ADD, TYPED | {"slug": "", "display_name": "UX Staging: Wien"}).status_code == 302
+    made = Environment.objects.get()
+    assert (made.slug, made.display_name, str(made)) == ("ux-staging-wien", "UX Staging: Wien", "ux-staging-wien")
+    assert "UX Staging: Wien" in client.get(LIST).content.decode()
+    assert form_errors(client.post(ADD, TYPED | {"slug": "", "display_name": "環境"})) == {("slug", "required")}
+
+
+@pytest.mark.parametrize("name", ["Prod", "P R O D", "prod\u200b", "\u0440rod", "\uff50\uff52\uff4f\uff44"])
+def test_a_display_name_is_not_that_of_another(
+    name: str, admin_user: User, prod: Environment, dev: Environment, login: Login
+) -> None:
+    answer = login(admin_user).post(ADD, TYPED | {"display_name": name})
+    assert form_errors(answer) == {("display_name", "environment.display_name")}
+    dev.display_name = name
+    with refused("environment.display_name"):
+        configuration.save_environment(dev, by=by(admin_user))
+    # Nor is a new name the display name of another one.
+    Environment.objects.filter(pk=dev.pk).update(display_name="Staging")
+    assert form_errors(login(admin_user).post(ADD, TYPED)) == {("display_name", "environment.display_name")}
 
 
 def test_health_that_nobody_looked_at_for_long_is_not_called_up(viewer: User, dev: Environment, login: Login) -> None:
