@@ -7,7 +7,7 @@ numbered pages, and can also be sorted by columns of other tables.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,7 @@ from unfold.views import ChangeList
 from portal.auth.request_user import actor_of
 from portal.lists import filters, live_filters, saved_views
 from portal.lists.display import PARAMETERS, Display
+from portal.lists.empty_hints import HINTS, EmptyHint
 from portal.lists.filters import Personal
 from portal.lists.search import BoundedSearchForm
 from runs import listing
@@ -93,10 +94,16 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
         self.list_per_page = self.display.rows
         try:
             self.find_results(request)
+            self.prepare_rows(request, self.result_list)
         except (ValueError, OverflowError, DataError) as error:
             raise IncorrectLookupParameters from error
         # The theme has its own button for filters, which the row replaces.
         self.has_filters = False
+
+    def prepare_rows(self, request: HttpRequest, rows: Sequence[Any]) -> None:
+        """Let the admin read what its columns show beside the rows, for all of them at once."""
+        if prepare := getattr(self.model_admin, "prepare_rows", None):
+            prepare(request, rows)
 
     @cached_property
     def controls(self) -> list[filters.Control]:
@@ -169,6 +176,10 @@ class RestrictedList(ChangeList):  # type: ignore[misc]  # the theme's has no ty
     @property
     def csv_link(self) -> str:
         return f"export.csv?{self.own_query}" if getattr(self.model_admin, "csv_columns", None) else ""
+
+    @property
+    def empty_hint(self) -> EmptyHint | None:
+        return HINTS.get(self.opts.label_lower)
 
     def count_of(self, number: int, *, is_complete: bool = True) -> None:
         self.is_counted_to_the_end = is_complete and number <= MOST_COUNTED

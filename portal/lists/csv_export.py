@@ -49,4 +49,6 @@ def page(request: HttpRequest, changelist: RestrictedList, before: object) -> li
     permissions_of(request, afresh=True)
     changelist.root_queryset = changelist.model_admin.get_queryset(request)
     rows: QuerySet[Any] = changelist.get_queryset(request).order_by("-pk")
-    return list((rows.filter(pk__lt=before) if before is not None else rows)[:ROWS_A_PAGE])
+    found = list((rows.filter(pk__lt=before) if before is not None else rows)[:ROWS_A_PAGE])
+    changelist.prepare_rows(request, found)
+    return found

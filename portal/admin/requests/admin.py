@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, JsonResponse
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -15,13 +16,13 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
 from flows.wording import deployment_name, is_name_of
 from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.requests import bulk
+from portal.admin.requests import bulk, request_download
 from portal.admin.requests import page as requests_page
 from portal.admin.run_form import after_run
 from portal.admin.runs.filters import (
@@ -36,6 +37,7 @@ from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
 from portal.lists.rendered_rows import narrow_line
 from portal.ui import freshness, times
+from portal.ui.approval_labels import approved_by
 from portal.ui.text import number
 from runs import changes, list_filters
 from runs.audit.lines import Columns
@@ -72,6 +74,7 @@ class RunRequestAdmin(RestrictedAdmin):
         "deployment_name",
         "where",
         "requested_by_name",
+        "approved_by",
         "requested",
         "reason_given",
         "linked_run",
@@ -94,19 +97,7 @@ class RunRequestAdmin(RestrictedAdmin):
         "Open": "state=held&state=approved&state=launching&state=launched",
         "Failed today": "state=failed&state=lost&state=refused&sort_at_from=today",
     }
-    csv_columns: ClassVar[Columns] = {
-        "request": lambda row: row.pk,
-        "change request": lambda row: row.change_id,
-        "state": lambda row: row.state_label,
-        "deployment": lambda row: row.spec.deployment_name,
-        "environment": lambda row: row.change.environment_name,
-        "requested by": lambda row: row.change.requester,
-        "requested": lambda row: row.requested_at,
-        "reason": lambda row: row.change.reason,
-        "ticket": lambda row: row.change.ticket,
-        "run": lambda row: row.run or row.flow_run_name,
-        "run id": lambda row: row.flow_run_id,
-    }
+    csv_columns: ClassVar[Columns] = request_download.COLUMNS
     actions = ["approve_selected", "reject_selected", "withdraw_selected"]
     live_list = "requests"
 
@@ -130,6 +121,10 @@ class RunRequestAdmin(RestrictedAdmin):
     @admin.display(description="requested by")
     def requested_by_name(self, run_request: RunRequest) -> str:
         return run_request.change.requester
+
+    @admin.display(description="approved by")
+    def approved_by(self, run_request: RunRequest) -> str:
+        return approved_by(run_request.change) or "-"
 
     @admin.display(description="environment")
     def where(self, run_request: RunRequest) -> str:
@@ -164,9 +159,14 @@ class RunRequestAdmin(RestrictedAdmin):
         return list_filters.search_requests(text)
 
     def live_rows(self, pks: Collection[int]) -> Sequence[RunRequest]:
-        related = ("change", "spec", "environment", "deployment__environment", "run")
+        related = ("change__break_glass", "spec", "environment", "deployment__environment", "run")
         unused = ("deployment__parameter_schema", "deployment__parameter_defaults", "deployment__definition")
-        return list(RunRequest.objects.filter(pk__in=pks).select_related(*related).defer(*unused))
+        rows = RunRequest.objects.filter(pk__in=pks).select_related(*related).defer(*unused)
+        return list(rows.prefetch_related("change__approvals"))
+
+    def prepare_rows(self, request: HttpRequest, rows: Sequence[RunRequest]) -> None:
+        # Not part of every queryset: what an act adds would be missing in what was read before it.
+        prefetch_related_objects(rows, "change__approvals")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}
@@ -215,8 +215,15 @@ class RunRequestAdmin(RestrictedAdmin):
             path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"runs_runrequest_{name}")
             for name, (route, view) in views.items()
         ]
+        results = self.admin_site.admin_view(require_safe(self.results))
+        routes.append(path("results/<uuid:key>/", results, name="runs_runrequest_results"))
         # First: Django's own routes end with a catch-all, `<path:object_id>/`.
         return [*routes, *super().get_urls()]
+
+    def results(self, request: HttpRequest, key: UUID) -> HttpResponse:
+        """Show what became of each request that was decided together."""
+        found = bulk.results_context(request, key, self.get_queryset(request))
+        return TemplateResponse(request, "portal/request/decided.html", self.frame(request) | found)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -230,7 +237,7 @@ class RunRequestAdmin(RestrictedAdmin):
         page_context["follows"] = after_run.FOLLOW in request.GET
         frame = {
             **self.frame(request),
-            "title": f"Request {run_request.pk}",
+            "title": str(run_request),
             "original": run_request,
         }
         return TemplateResponse(request, "portal/request/page.html", frame | page_context | (extra_context or {}))

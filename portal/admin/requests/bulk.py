@@ -1,19 +1,21 @@
-"""Approves or rejects several requests at once: a list with the risk and parameters of each, then the results."""
+"""Approves or rejects several requests at once: a list with the risk and parameters of each, then a page of results."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.urls import reverse
 
 from flows import encryption
-from portal import inbox
+from portal.admin import result_store
 from portal.admin.actions import reason_of
 from portal.admin.problem import Problem
 from portal.admin.requests import allowed_actions, definition_diff, parameter_diff
@@ -29,6 +31,7 @@ from runs.requests import visibility
 
 # Every request of the list costs several queries and is decided in a transaction of its own.
 MOST_AT_ONCE = 50
+STORED_AS = "decided_requests"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +81,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result for one request; `code` says why it was refused and is empty when it was not."""
+class Result:
+    """What became of one request: `code` says why it was refused and is empty when it was not."""
 
-    run_request: RunRequest
+    request: int
     sentence: str
     code: str = ""
 
@@ -90,12 +93,20 @@ class Outcome:
         return not self.code
 
 
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the page of results: the request as it is now, and what became of it."""
+
+    run_request: RunRequest
+    result: Result
+
+
 def view(
     request: HttpRequest, queryset: QuerySet[RunRequest], decision: BulkDecision, frame: Callable[[], dict[str, Any]]
 ) -> HttpResponse | None:
-    """Show the list; when its form comes back with a reason, decide each request and show the results.
+    """Show the list; when its form comes back with a reason, decide each request and redirect to the results.
 
-    `frame` is called when the page is made: the menu counts the requests that are left.
+    `frame` is called only for the list: it counts what waits in the menu.
     """
     # 1. Limit the number; one more than allowed tells that there are too many without counting them.
     found = list(queryset.prefetch_related("change__approvals").order_by("pk")[: MOST_AT_ONCE + 1])
@@ -108,7 +119,7 @@ def view(
         try:
             reason = reason_of(request)
             if reason or not decision.needs_reason:
-                return results(request, found, decision, reason, frame)
+                return decide(request, found, decision, reason)
             error = Problem("rejection.reason_required", "Give a reason for the rejection. The requesters will see it.")
         except Refused as refusal:
             error = refusal
@@ -159,28 +170,33 @@ def explain_missing(run_request: RunRequest, action: allowed_actions.Action) -> 
     return f"State: {run_request.state_label}", "state.illegal"
 
 
-def results(
-    request: HttpRequest,
-    found: list[RunRequest],
-    decision: BulkDecision,
-    reason: str,
-    frame: Callable[[], dict[str, Any]],
-) -> HttpResponse:
+def decide(request: HttpRequest, found: list[RunRequest], decision: BulkDecision, reason: str) -> HttpResponse:
     """Decide each request in a transaction of its own, so that a refused one does not stop the others."""
-    outcomes = [outcome(request, run_request, decision, reason) for run_request in found]
-    inbox.forget(request)
-    done = sum(each.is_done for each in outcomes)
-    context = {
-        **frame(),
-        "title": f"{done} of {len(outcomes)} {decision.done}",
-        "outcomes": outcomes,
-    }
-    return render(request, "portal/request/decided.html", context)
+    results = [attempt(request, run_request, decision, reason) for run_request in found]
+    key = result_store.store(request, STORED_AS, decision.done, results)
+    # A page of its own: a reload must not send the decisions again.
+    return HttpResponseRedirect(reverse("admin:runs_runrequest_results", args=[key]))
 
 
-def outcome(request: HttpRequest, run_request: RunRequest, decision: BulkDecision, reason: str) -> Outcome:
+def attempt(request: HttpRequest, run_request: RunRequest, decision: BulkDecision, reason: str) -> Result:
     try:
         decision.execute(run_request, request, reason)
     except (Refused, encryption.DecryptionError) as refusal:
-        return Outcome(run_request, str(refusal), getattr(refusal, "code", "key.unreadable"))
-    return Outcome(run_request, f"{decision.done.capitalize()}.")
+        return Result(run_request.pk, str(refusal), getattr(refusal, "code", "key.unreadable"))
+    return Result(run_request.pk, f"{decision.done.capitalize()}.")
+
+
+def results_context(request: HttpRequest, key: UUID, visible: QuerySet[RunRequest]) -> dict[str, Any]:
+    """Return what the page of results shows; 404 for results of another session, or that are no longer stored.
+
+    `visible` are the requests that the reader sees: what became invisible since is left out.
+    """
+    done, stored = result_store.load(request, STORED_AS, key)
+    results = [Result(**each) for each in stored]
+    rows = visible.in_bulk([each.request for each in results])
+    return {
+        "title": f"{sum(each.is_done for each in results)} of {len(results)} {done}",
+        "lines": [Line(rows[each.request], each) for each in results if each.request in rows],
+        "hidden": sum(each.request not in rows for each in results),
+        "topics": "list=requests",
+    }

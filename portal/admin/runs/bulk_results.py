@@ -1,27 +1,25 @@
-"""The results of acting on several runs, one for each: kept in the session, so that their page survives a reload."""
+"""The results of acting on several runs, one for each, and the page of them."""
 
 from __future__ import annotations
 
 import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 
 from flows import encryption
+from portal.admin import result_store
 from portal.auth.request_user import actor_of, permissions_of
 from runs import listings
 from runs.errors import Refused
 from runs.models import Action, ChangeRequest, Run, RunRequest, RunSpec, Verb
 
-SESSION_KEY = "bulk_results"
-# Of one session: a session is read with every request, and 200 results are about 30 kB.
-MOST_KEPT = 3
+STORED_AS = "bulk_results"
 REQUESTED, WAITS, REFUSED, NOT_REACHED = "requested", "needs approval", "refused", "not reached"
 TONES = {REQUESTED: "green", WAITS: "amber", REFUSED: "amber", NOT_REACHED: "amber"}
 
@@ -76,12 +74,8 @@ def is_waiting(made: object) -> bool:
 
 
 def store(request: HttpRequest, title: str, results: Sequence[Result]) -> uuid.UUID:
-    """Keep the results for their page, and forget older ones."""
-    key = uuid.uuid4()
-    entry = {"title": title, "at": timezone.now().isoformat(), "results": [asdict(each) for each in results]}
-    kept = [*request.session.get(SESSION_KEY, {}).items(), (str(key), entry)]
-    request.session[SESSION_KEY] = dict(kept[-MOST_KEPT:])
-    return key
+    """Store the results for their page."""
+    return result_store.store(request, STORED_AS, title, results)
 
 
 def context(request: HttpRequest, key: uuid.UUID, runs: QuerySet[Run]) -> dict[str, Any]:
@@ -89,16 +83,14 @@ def context(request: HttpRequest, key: uuid.UUID, runs: QuerySet[Run]) -> dict[s
 
     `runs` are those that the reader sees: what became invisible since is left out.
     """
-    entry = request.session.get(SESSION_KEY, {}).get(str(key))
-    if entry is None:
-        raise Http404
-    results = [Result(**each) for each in entry["results"]]
+    title, stored = result_store.load(request, STORED_AS, key)
+    results = [Result(**each) for each in stored]
     visible = runs.in_bulk([each.run for each in results])
     made = rows_made(request, results)
     shown = [each for each in results if each.run in visible]
     lines = [line(each, visible[each.run], made.get((each.made, each.key))) for each in shown]
     return {
-        "title": entry["title"],
+        "title": title,
         "lines": lines,
         "summary": summary(lines),
         "hidden": len(results) - len(lines),

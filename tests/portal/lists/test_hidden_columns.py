@@ -1,4 +1,4 @@
-"""The columns that lists leave out on narrow screens, by the names that the style sheet has of them."""
+"""The columns that lists leave out on narrow screens, by the names in the style sheet; hints of empty lists."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from django.contrib import admin
 
 from portal.demo.processes import ROOT
+from portal.lists.empty_hints import HINTS
 
 STYLES = Path(ROOT) / "portal/static/portal/portal.css"
 COLUMN = re.compile(r"\.model-(\w+) \.(?:column|field)-(\w+)")
@@ -18,3 +19,7 @@ def test_each_is_a_column_of_its_list() -> None:
     named = set(COLUMN.findall(STYLES.read_text()))
     assert len(named) > 20
     assert sorted(f"{model}.{name}" for model, name in named if name not in columns.get(model, ())) == []
+
+
+def test_each_hint_of_an_empty_list_is_about_a_list() -> None:
+    assert HINTS.keys() <= {model._meta.label_lower for model in admin.site._registry}

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client, RequestFactory
 
 from flows.models import Deployment, Environment
 from portal import inbox
+from portal.ui.approval_labels import approved_by
 from runs import changes
 from runs import requests as runs_requests
 from runs.actors import Actor
 from runs.governance import grants
-from runs.models import Approval, Policy, RunRequest
+from runs.models import Approval, Grant, Policy, RunRequest
 from tests.cast import by, person
+from tests.portal.downloads import rows_of
 from tests.portal.many_rows import many_requests, many_runs
 from tests.portal.page_elements import attributes, message_codes
 from tests.portal.query_counts import count, must_be_agreed
@@ -151,6 +153,38 @@ def test_the_list_to_decide_shows_risk_and_every_value_and_no_secret(
     for piece in ("High risk", "rows: 7", "default 100", "Closing", "Ticket OPS-7", "token: ••••••"):
         assert piece in page
     assert "opensesame" not in page
+
+
+def test_the_results_survive_a_reload_and_decide_nothing_again(
+    approver: User, requester: User, waiting: list[RunRequest], login: Login
+) -> None:
+    client = login(approver)
+    answer = post(client, "approve_selected", waiting, reason="", **displayed(waiting))
+    ((address, status),) = answer.redirect_chain
+    assert status == 302
+    assert results(client.get(address)) == ["done", "done"]
+    assert Approval.objects.count() == 2
+    # They are of one session, and of what one still sees.
+    assert login(requester).get(address).status_code == 404
+    Grant.objects.filter(person=approver).delete()
+    approver.groups.set(Group.objects.filter(name="Viewer"))
+    again = client.get(address)
+    assert results(again) == []
+    assert f"Request {waiting[0].pk}" not in again.content.decode()
+
+
+def test_the_approver_stands_beside_each_request(
+    approver: User, prod: Environment, waiting: list[RunRequest], login: Login
+) -> None:
+    first, second = waiting
+    changes.approve(first.change, by=by(approver))
+    changes.reject(second.change, by=by(approver), reason="No")
+    rows = {int(row["request"]): row["approved by"] for row in rows_of(login(approver), f"{URL}export.csv")}
+    assert rows == {first.pk: "approver", second.pk: "rejected by approver"}
+    page = text(login(approver))
+    assert "rejected by approver" in page
+    third = runs_requests.submit(first.deployment, {"month": "2026-03"}, by=by(first.change.requested_by), reason="r")
+    assert approved_by(third.change) == "(0 of 1)"
 
 
 def test_what_was_not_displayed_is_not_approved(approver: User, waiting: list[RunRequest], login: Login) -> None:
