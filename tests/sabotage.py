@@ -2764,6 +2764,23 @@ SABOTAGES = (
         new="    visible = Run.objects.in_bulk([each.run for each in results])",
     ),
     Sabotage(
+        "results of decisions show requests that became invisible",
+        (
+            "tests/portal/admin/requests/test_request_list.py"
+            "::test_the_results_survive_a_reload_and_decide_nothing_again",
+        ),
+        file="portal/admin/requests/bulk.py",
+        old="    rows = visible.in_bulk([each.request for each in results])",
+        new="    rows = RunRequest.objects.in_bulk([each.request for each in results])",
+    ),
+    Sabotage(
+        "the run report shows parameters to all who see the runs",
+        ("tests/portal/admin/run_report/test_run_report.py::test_parameters_are_hidden_without_permission_for_them",),
+        file="portal/admin/run_report/rows.py",
+        old="        parameters=run.parameters if visibility.can_view_parameters(permissions, run) else None,",
+        new="        parameters=run.parameters,",
+    ),
+    Sabotage(
         "selected runs that delete data are requested again without a typed name",
         ("tests/portal/admin/runs/test_selected_runs.py::test_one_that_deletes_data_is_run_again_from_its_own_page",),
         file="portal/admin/runs/selected_reruns.py",

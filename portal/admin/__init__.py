@@ -26,6 +26,7 @@ from portal.admin.notifications import admin as notification_admin
 from portal.admin.presets import admin as preset_admin
 from portal.admin.requests import admin as request_admin
 from portal.admin.resource_profiles import admin as resource_profile_admin
+from portal.admin.run_report import admin as run_report_admin
 from portal.admin.runs import admin as run_admin
 from portal.admin.schedules import admin as schedule_admin
 from portal.admin.service_accounts import admin as service_account_admin
@@ -60,6 +61,7 @@ __all__ = [
     "request_admin",
     "resource_profile_admin",
     "run_admin",
+    "run_report_admin",
     "schedule_admin",
     "service_account_admin",
     "token_admin",

@@ -61,6 +61,7 @@ MENU: dict[str, list[Entry]] = {
         Entry("Change windows", "calendar_month", "runs.window"),
         Entry("Bypasses", "alt_route", "runs.bypass"),
         Entry("Audit trail", "policy", "runs.auditentry"),
+        Entry("Run report", "summarize", "runs.reportedrun"),
     ],
     "Portal": [
         Entry("Notifications", "notifications", "runs.notification"),

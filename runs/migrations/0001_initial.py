@@ -3447,4 +3447,17 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="ReportedRun",
+            fields=[],
+            options={
+                "verbose_name": "reported run",
+                "ordering": ["-sort_at", "-pk"],
+                "default_permissions": (),
+                "proxy": True,
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("runs.run",),
+        ),
     ]

@@ -25,6 +25,7 @@ from runs.models.outage import Outage
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.preset import Preset
 from runs.models.queued_task import QueuedTask
+from runs.models.reported_run import ReportedRun
 from runs.models.request import RunRequest
 from runs.models.resource_profile import ResourceProfile
 from runs.models.rule import EventRule, RuleFiring
@@ -89,6 +90,7 @@ __all__ = [
     "Policy",
     "Preset",
     "QueuedTask",
+    "ReportedRun",
     "ResourceProfile",
     "RowVersion",
     "RuleChange",
