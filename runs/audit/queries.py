@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 
 from django.db.models import Q, QuerySet
@@ -19,6 +19,8 @@ SEARCHED_WHOLE = ("subject_id", "digest", "token_id")
 HELP = "Action, actor, subject, reason, ticket, message, address, or a full digest"
 # A person is a subject under either kind: `user` is the model's name, `person` is what most services pass.
 PERSON = ("person", "user")
+SIGN_INS = ("session.sign_in", "session.sign_out")
+HIDDEN = "hidden"
 # Kinds of actor whose id is that of a user: a token and a hook act as their account, an agent and an event rule
 # as their owner.
 ACTING = ("person", "token", "webhook", "agent", "rule")
@@ -75,6 +77,16 @@ def loosened(environment: str) -> Q:
     return Q(after__loosened__contains=[{"environment": environment}])
 
 
+def verbs(text: str) -> Q:
+    """Return the filter for entries of any of these actions, given as "request.submit,request.approve"."""
+    return Q(verb__in=text.split(","))
+
+
+def sign_ins(text: str) -> Q:
+    """Return the filter that leaves out who signed in and out, which on many days is most of the trail."""
+    return ~Q(verb__in=SIGN_INS, outcome=AuditEntry.Outcome.DONE) if text == HIDDEN else Q()
+
+
 def search(text: str) -> Q:
     """Return the filter for a search text: every word must match; a quoted phrase is one word."""
     found = Q()
@@ -91,8 +103,8 @@ def search(text: str) -> Q:
         for column in SEARCHED_WHOLE:
             either |= Q(**{column: word})
         # Verbs are stored by name but shown by label, and people search for what they see.
-        verbs = [verb for verb, label in VERBS.items() if word.casefold() in label.casefold()]
-        found &= either | Q(verb__in=verbs) if verbs else either
+        named = [verb for verb, label in VERBS.items() if word.casefold() in label.casefold()]
+        found &= either | Q(verb__in=named) if named else either
     return found
 
 
@@ -108,14 +120,19 @@ CRITERIA: dict[str, Callable[[str], Q]] = {
     "person": person,
     "token": token,
     "loosened": loosened,
+    "verb": verbs,
+    "sign_ins": sign_ins,
     "q": search,
-    **{name: column(name) for name in ("actor_name", "verb", "environment", "outcome", "channel")},
+    **{name: column(name) for name in ("actor_name", "environment", "outcome", "channel")},
 }
+# Criteria of which a query string can have several values; they are joined by commas.
+SEVERAL = ("verb",)
 
 
-def selected(query: Mapping[str, str]) -> dict[str, str]:
-    """Return the filters that are set in a query string."""
-    return {name: value for name in CRITERIA if (value := query.get(name, ""))}
+def selected(query: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return the filters that are set in a query string, given as its values by name; of others the last one counts."""
+    given = {name: [value for value in query.get(name, ()) if value] for name in CRITERIA}
+    return {name: ",".join(values if name in SEVERAL else values[-1:]) for name, values in given.items() if values}
 
 
 def entries(criteria: Mapping[str, str]) -> QuerySet[AuditEntry]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -54,6 +54,11 @@ class AuditEntryAdmin(RestrictedAdmin):
     sortable_by: list[str] = []
     show_facets = admin.ShowFacets.NEVER  # they would count the whole trail once for each actor
     list_before_template = "portal/audit/_tools.html"
+    standard_views: ClassVar[dict[str, str]] = {
+        "Without sign-ins": "sign_ins=hidden",
+        "Approvals": "verb=request.approve&verb=request.reject&verb=request.break_glass&verb=request.review",
+        "Refused": "outcome=refused",
+    }
     actions = None
 
     # Reading requires Django's `view_auditentry`. Grants do not apply: entries outlive the deployments they are about.
@@ -192,7 +197,7 @@ class AuditEntryAdmin(RestrictedAdmin):
         file_format = request.POST.get("format", "")
         if file_format not in lines.FORMATS:
             raise Http404
-        criteria = queries.selected(request.GET)
+        criteria = queries.selected(dict(request.GET.lists()))
         try:
             search.check(criteria.get("q", ""))
         except ValidationError as error:

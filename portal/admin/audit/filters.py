@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from flows.models import Environment
 from portal.lists import filters
-from portal.lists.filters import ChoiceFilter, Choices
+from portal.lists.filters import ChoiceFilter, Choices, ChoicesFilter
 from portal.ui.audit_links import SUBJECTS
 from runs.actors import Channel
 from runs.audit import queries
@@ -35,11 +36,24 @@ class ActorFilter(CriterionFilter):
         return [(name, name) for name in actor_names()]
 
 
-class VerbFilter(CriterionFilter):
+class VerbFilter(ChoicesFilter):
     title, parameter_name = "action", "verb"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        return list(VERBS.items())
+        return sorted(VERBS.items(), key=itemgetter(1))
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return queries.verbs(",".join(values))
+
+
+class SignInFilter(CriterionFilter):
+    """Whether entries about who signed in and out are in the list."""
+
+    title, parameter_name, every = "sign-ins", "sign_ins", "Shown"
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
+        return [(queries.HIDDEN, "Hidden")]
 
 
 class EnvironmentFilter(CriterionFilter):
@@ -132,6 +146,15 @@ def actor_names() -> list[str]:
 
 FILTERS: list[Any] = [
     DaysFilter,
-    *(ActorFilter, VerbFilter, EnvironmentFilter, OutcomeFilter, ChannelFilter, SubjectFilter, PersonFilter),
+    *(
+        ActorFilter,
+        VerbFilter,
+        SignInFilter,
+        EnvironmentFilter,
+        OutcomeFilter,
+        ChannelFilter,
+        SubjectFilter,
+        PersonFilter,
+    ),
     *(TokenFilter, LoosenedFilter),
 ]

@@ -144,6 +144,9 @@ def test_a_subject_that_still_exists_is_a_link(login: Login, auditor: User) -> N
     [
         ("actor_name=anna", {"by anna"}),
         ("verb=run.cancel", {"a cancel"}),
+        ("verb=run.cancel&verb=request.submit", {"a cancel"}),
+        ("verb=run.cancel&verb=grant.give", {"by anna", "a cancel"}),
+        ("verb=unknown", set()),
         ("outcome=refused", set()),
         ("channel=api", {"by anna", "a cancel"}),
         ("channel=command", set()),
@@ -164,6 +167,16 @@ def test_it_is_filtered_and_searched(
     note("a cancel", actor="otto", verb="run.cancel")
     response = login(auditor).get(f"{LIST}?{query}")
     assert {entry.subject_name for entry in response.context["cl"].result_list} == found
+
+
+def test_sign_ins_can_be_left_out_but_not_those_that_failed(login: Login, auditor: User) -> None:
+    for verb in ("session.sign_in", "session.sign_out", "grant.give"):
+        note(verb, verb=verb)
+    with audit.act("session.sign_in", None, by=by(auditor), subject_name="wrong password") as act:
+        act.outcome = AuditEntry.Outcome.REFUSED
+    client = login(auditor)
+    assert found(client, "sign_ins=hidden") == ["wrong password", "grant.give"]
+    assert len(found(client, "sign_ins=nonsense")) == 4
 
 
 def test_the_last_day_of_a_range_counts_whole(login: Login, auditor: User) -> None:
