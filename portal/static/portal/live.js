@@ -19,8 +19,13 @@
  *   data-live-keep             this element and its content are never changed (another script manages them).
  *   data-live-own              in a row that is sent to all readers: what depends on the reader, which stays as the page has it.
  *   a form in use              keeps its whole region from being updated: while the focus is in it, a field was changed,
- *                              or the <details> around it is open.
+ *                              or the <details> around it is open. If the new page has no <details> of that data-key, the
+ *                              form cannot be sent any more, and says so; what was typed stays.
  *   check boxes, focus, scroll positions and open <details> stay as they are.
+ *
+ * In the headline:
+ *   data-live-state="…"        the state that the page is about. When it changes, messages of success at the top
+ *                              are removed, because they speak of the state before.
  *
  * <time data-ago datetime="…"> and <span data-elapsed="ISO time"> are counted up between two refreshes.
  *
@@ -56,7 +61,7 @@
     const MOST_COUNTED = 99;
     const RETRY_STREAM = 60000;
 
-    let mark, bell, stream, timer, soon, controller;
+    let mark, bell, stream, timer, soon, controller, knownState;
     let lastRefresh = 0;
     let isStreaming = false;
     let isLeaving = false;
@@ -192,14 +197,61 @@
     function show(page) {
         for (const region of document.querySelectorAll("[data-live]")) {
             const twin = page.querySelector(`[data-live="${CSS.escape(region.dataset.live)}"]`);
-            if (twin && !isBusy(region)) {
+            if (twin && isBusy(region)) {
+                closeActs(region, twin);
+            } else if (twin) {
                 become(region, twin);
             }
         }
+        dropMessages();
         showTitle();
         countChecked();
         tick();
         document.dispatchEvent(new CustomEvent("portal:live"));
+    }
+
+    // --- What the page says that the state has overtaken
+
+    function closeActs(region, page) {
+        const offered = new Set([...page.querySelectorAll("details[data-key]")].map((act) => act.dataset.key));
+        for (const act of region.querySelectorAll("details[open][data-key]")) {
+            const form = act.querySelector(":scope > form");
+            if (form) {
+                closeAct(act, form, !offered.has(act.dataset.key));
+            }
+        }
+    }
+
+    function closeAct(act, form, isOver) {
+        const note = form.querySelector("[data-over]");
+        if (isOver === Boolean(note)) {
+            return;
+        }
+        for (const button of form.querySelectorAll("button")) {
+            button.disabled = isOver;
+        }
+        if (note) {
+            note.remove();
+            return;
+        }
+        const text = document.createElement("p");
+        text.dataset.over = "";
+        text.className = "portal-help";
+        text.setAttribute("role", "status");
+        text.textContent = "No longer possible: the state has changed.";
+        form.append(text);
+        act.addEventListener("toggle", refreshSoon, { once: true });
+    }
+
+    function dropMessages() {
+        const state = document.querySelector("[data-live-state]")?.dataset.liveState;
+        if (state !== knownState) {
+            knownState = state;
+            // What the theme makes of messages of success and information.
+            for (const message of document.querySelectorAll("[data-messages] li:has(> .bg-green-100, > .bg-blue-100)")) {
+                message.remove();
+            }
+        }
     }
 
     // --- Unread messages
@@ -492,6 +544,7 @@
         setInterval(() => document.hidden || tick(), 1000);
         mark = document.querySelector("[data-live-topics]");
         bell = document.querySelector("[data-inbox]");
+        knownState = document.querySelector("[data-live-state]")?.dataset.liveState;
         if (!mark && !bell) {
             return;
         }
