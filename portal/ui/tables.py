@@ -239,7 +239,7 @@ class RuleFiringTable(django_tables2.Table):
     matched_at = django_tables2.Column("Seen")
     outcome = django_tables2.Column()
     why = django_tables2.Column("What it did, or why not", empty_values=(), attrs={"td": {"class": "is-long"}})
-    source = django_tables2.Column("What happened", attrs={"td": {"class": "is-long"}})
+    source = django_tables2.Column("Event", attrs={"td": {"class": "is-long"}})
     events = django_tables2.Column("Events", attrs={"th": {"class": "is-number"}, "td": {"class": "is-number"}})
 
     class Meta:
@@ -266,7 +266,7 @@ class DryRunTable(django_tables2.Table):
     at = django_tables2.Column("Happened")
     result = django_tables2.Column("It would")
     why = django_tables2.Column("Parameters, or why not", empty_values=(), attrs={"td": {"class": "is-long"}})
-    source = django_tables2.Column("What happened", attrs={"td": {"class": "is-long"}})
+    source = django_tables2.Column("Event", attrs={"td": {"class": "is-long"}})
 
     class Meta:
         orderable = False

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db.models import F, Min, QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest
 
 from flows import deployments
@@ -16,6 +16,7 @@ from flows.parameters.description import Described, describe
 from portal.admin import limit_form
 from portal.admin.backfill.page import can_backfill
 from portal.admin.deployments.list import Workforce, is_runnable
+from portal.admin.deployments.upcoming import upcoming
 from portal.admin.drift import page as drift_page
 from portal.admin.run_form import quick_run
 from portal.admin.schedules.form_page import can_schedule
@@ -59,6 +60,7 @@ class Figures:
 
     days: int
     rate: str
+    rate_of: str
     rate_tone: str
     median: str
     ended: int
@@ -126,15 +128,12 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         ],
         "presets": presets.of_deployment(deployment, by=actor_of(request), permissions=permissions),
         "last_runs": tables.RunTable(runs.exclude(state_type="SCHEDULED").order_by("-sort_at", "-pk")[:LAST_RUNS]),
-        # The earliest of those that Prefect has created ahead of time.
-        "next_run_at": runs.filter(state_type="SCHEDULED", deleted_upstream_at=None).aggregate(
-            at=Min("expected_start_at")
-        )["at"],
         "figures": figures(RunCount.objects.filter(visible, deployment__in=namesakes), runs),
         "levels": levels.covering(deployment, namesakes),
         "who": access_summary(deployment),
         "neighbours": drift_page.neighbours(deployment),
         "portal_schedules": (live := live_schedules(permissions, deployment)),
+        "upcoming": upcoming(runs, live),
         "own_slugs": [each.native["slug"] for each in live if each.is_native],
         "requested": limit_form.open_requests(deployment),
         **limit_form.context(permissions, deployment),
@@ -179,6 +178,7 @@ def figures(counts: QuerySet[RunCount], runs: QuerySet[Run]) -> Figures:
     return Figures(
         found.days,
         "-" if rate is None else f"{rate:.0%}",
+        "" if rate is None else f"{found.completed} of {found.completed + found.failed}",
         "grey" if rate is None else "green" if rate >= 0.95 else "amber" if rate >= 0.8 else "red",
         "-" if found.median_seconds is None else times.duration(found.median_seconds),
         found.ended,

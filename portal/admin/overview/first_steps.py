@@ -84,7 +84,7 @@ def steps(request: HttpRequest, ticks: dict[str, bool]) -> list[Step]:
             "The portal has reached Prefect with this address and credential.",
             environment,
         ),
-        ("person", "Add a person", "An account for somebody other than you.", reverse("admin:auth_user_add")),
+        ("person", "Add a person", "An account for someone other than you.", reverse("admin:auth_user_add")),
         (
             "grant",
             "Grant access",

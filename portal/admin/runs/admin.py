@@ -267,7 +267,12 @@ class RunAdmin(RestrictedAdmin):
             request.GET,
             is_live=is_live,
         )
-        frame = {**self.admin_site.each_context(request), "title": str(run), "opts": self.opts, "original": run}
+        frame = {
+            **self.admin_site.each_context(request),
+            "title": f"{run} in {run.environment}",
+            "opts": self.opts,
+            "original": run,
+        }
         return TemplateResponse(request, "portal/run/page.html", frame | page_context | (extra_context or {}))
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:

@@ -122,21 +122,20 @@ def test_success_and_duration_are_those_of_the_last_30_days(viewer: User, deploy
     many_runs(deployment, 1, state_type="CANCELLED", ended_at=now)
     many_runs(deployment, 9, state_type="FAILED", ended_at=now - timedelta(days=31))
     page = text(login(viewer), deployment)
-    assert ">75%<" in page
+    assert ">75% <small>3 of 4</small><" in page
     assert ">42 s<" in page
     assert "1 failed" in page
 
 
-def test_its_last_runs_are_named_and_the_next_is_announced(viewer: User, deployment: Deployment, login: Login) -> None:
+def test_its_last_runs_and_the_next_starts_are_named(viewer: User, deployment: Deployment, login: Login) -> None:
     (run,) = many_runs(deployment, 1, name="brave-otter", state_type="FAILED")
-    many_runs(
-        deployment, 1, name="planned", state_type="SCHEDULED", expected_start_at=timezone.now() + timedelta(hours=3)
-    )
-    page = text(login(viewer), deployment)
-    assert reverse("admin:runs_run_change", args=[run.pk]) in page
-    assert "brave-otter" in page
-    assert ">planned<" not in page
-    assert "in 2 h" in page
+    for name, hours in (("later", 5), ("next", 3)):
+        at = timezone.now() + timedelta(hours=hours)
+        many_runs(deployment, 1, name=name, state_type="SCHEDULED", expected_start_at=at)
+    answer = login(viewer).get(page_of(deployment))
+    assert reverse("admin:runs_run_change", args=[run.pk]) in answer.content.decode()
+    assert "brave-otter" in answer.content.decode()
+    assert [each.name for each in answer.context["upcoming"]] == ["next", "later"]
 
 
 def test_the_access_panel_names_people_conditions_and_denies(
