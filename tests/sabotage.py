@@ -2774,6 +2774,13 @@ SABOTAGES = (
         new="    rows = RunRequest.objects.in_bulk([each.request for each in results])",
     ),
     Sabotage(
+        "rows of runs are sent with parameters to all who see the runs",
+        ("tests/portal/live/test_rows.py::test_parameters_are_sent_to_those_who_may_view_them",),
+        file="portal/lists/reader_cells.py",
+        old="        return self.shown if self.may_view(permissions) else self.otherwise",
+        new="        return self.shown",
+    ),
+    Sabotage(
         "the run report shows parameters to all who see the runs",
         ("tests/portal/admin/run_report/test_run_report.py::test_parameters_are_hidden_without_permission_for_them",),
         file="portal/admin/run_report/rows.py",

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.db.models import F, Model, QuerySet
 
 from flows.models import Deployment
+from portal.lists.reader_cells import ReaderCell
 from runs.access.decisions import Target
 from runs.models import Run, RunRequest
 
@@ -32,6 +33,11 @@ class ListRows:
         """Return the rows with all that they show, which must be the same for all who see them."""
         found: Sequence[Any] = admin.site.get_model_admin(self.model).live_rows(pks)  # type: ignore[attr-defined]  # of these lists
         return found
+
+    def cell(self, row: Any) -> ReaderCell | None:
+        """Return the cell of a row that not all who see the row may see."""
+        found: Callable[[Any], ReaderCell] | None = getattr(admin.site.get_model_admin(self.model), "reader_cell", None)
+        return found(row) if found else None
 
 
 def together(pairs: QuerySet[Any, tuple[int, int]]) -> dict[int, tuple[int, ...]]:

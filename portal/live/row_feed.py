@@ -16,9 +16,10 @@ from django.db import connection
 from django.http import QueryDict
 
 from portal.lists.live_filters import condition_of
+from portal.lists.reader_cells import ReaderCell
 from portal.lists.rendered_rows import rendered
 from portal.live.list_rows import LISTS, ListRows
-from runs.access.decisions import Target
+from runs.access.decisions import Permissions, Target
 
 # Rows and filters that are kept at a time; above, all are read again.
 MOST_ROWS = 2000
@@ -32,6 +33,11 @@ class Row:
     pk: int
     target: Target
     html: str
+    # What of it depends on the reader.
+    cell: ReaderCell | None = None
+
+    def html_for(self, permissions: Permissions) -> str:
+        return self.cell.fill(self.html, permissions) if self.cell else self.html
 
 
 class RowFeed:
@@ -123,7 +129,7 @@ def load(
         model_admin = admin.site.get_model_admin(of.model)
         found = of.read(unread) if unread else []
         html = rendered(model_admin, found)
-        rows = {row.pk: Row(row.pk, of.target(row), html[row.pk]) for row in found}
+        rows = {row.pk: Row(row.pk, of.target(row), html[row.pk], of.cell(row)) for row in found}
         matches: set[int] = set()
         if unmatched:
             chosen = condition_of(model_admin, QueryDict(query))

@@ -224,7 +224,7 @@ async def changed_rows(channel: Broadcaster, reader: int, topics: Topics, change
         for row, matches in await feed.read(sorted(pks), str(topics.shows))
         if permissions.decide(Verb.SEE, row.target)
     ]
-    rows = [{"key": row.pk, "html": row.html} for row, matches in visible if matches]
+    rows = [{"key": row.pk, "html": row.html_for(permissions)} for row, matches in visible if matches]
     gone = [row.pk for row, matches in visible if not matches]
     return json.dumps({"rows": rows, "gone": gone}) if visible else ""
 

@@ -25,6 +25,7 @@ from portal.admin.filters import EnvironmentFilter
 from portal.admin.requests import bulk, request_download
 from portal.admin.requests import page as requests_page
 from portal.admin.run_form import after_run
+from portal.admin.runs import row_parameters
 from portal.admin.runs.filters import (
     ChangeFilter,
     ConcernFilter,
@@ -35,6 +36,7 @@ from portal.admin.runs.filters import (
 )
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
+from portal.lists.reader_cells import MARK, ReaderCell
 from portal.lists.rendered_rows import narrow_line
 from portal.ui import freshness, times
 from portal.ui.approval_labels import approved_by
@@ -134,10 +136,14 @@ class RunRequestAdmin(RestrictedAdmin):
     def requested(self, run_request: RunRequest) -> SafeString:
         return times.clock_and_age(run_request.requested_at)
 
-    @admin.display(description="reason")
+    @admin.display(description="reason and parameters")
     def reason_given(self, run_request: RunRequest) -> SafeString:
         short = Truncator(run_request.change.reason).chars(60)
-        return format_html('<span title="{}">{}</span>', run_request.change.reason, short or "-")
+        parameters = getattr(run_request, "parameter_cell", MARK)
+        why = run_request.change.reason
+        return format_html(
+            '<span title="{}">{}</span><div class="portal-given">{}</div>', why, short or "-", parameters
+        )
 
     @admin.display(description="run")
     def linked_run(self, run_request: RunRequest) -> SafeString | str:
@@ -160,13 +166,20 @@ class RunRequestAdmin(RestrictedAdmin):
 
     def live_rows(self, pks: Collection[int]) -> Sequence[RunRequest]:
         related = ("change__break_glass", "spec", "environment", "deployment__environment", "run")
-        unused = ("deployment__parameter_schema", "deployment__parameter_defaults", "deployment__definition")
-        rows = RunRequest.objects.filter(pk__in=pks).select_related(*related).defer(*unused)
+        rows = RunRequest.objects.filter(pk__in=pks).select_related(*related).defer("deployment__definition")
         return list(rows.prefetch_related("change__approvals"))
 
     def prepare_rows(self, request: HttpRequest, rows: Sequence[RunRequest]) -> None:
         # Not part of every queryset: what an act adds would be missing in what was read before it.
         prefetch_related_objects(rows, "change__approvals")
+        permissions = permissions_of(request)
+        defaults: row_parameters.Defaults = {}
+        for row in rows:
+            cell = row_parameters.cell_of(row, defaults)
+            row.parameter_cell = cell.content(permissions)  # type: ignore[attr-defined]  # for the column
+
+    def reader_cell(self, run_request: RunRequest) -> ReaderCell:
+        return row_parameters.cell_of(run_request, {})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Run requests", "freshness": freshness.freshness_of_all(request, "runs")}

@@ -24,7 +24,7 @@ from flows.wording import deployment_name
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
-from portal.admin.runs import bulk_results, comparison, headline, selected
+from portal.admin.runs import bulk_results, comparison, headline, row_parameters, run_download, selected
 from portal.admin.runs import log as runs_log
 from portal.admin.runs import page as runs_page
 from portal.admin.runs.filters import (
@@ -47,6 +47,7 @@ from portal.admin.runs.filters import (
 )
 from portal.auth.request_user import actor_of, can_view_logs, permissions_of
 from portal.lists.change_list import KeysetList
+from portal.lists.reader_cells import MARK, ReaderCell
 from portal.lists.rendered_rows import narrow_line
 from portal.ui import freshness, times
 from runs import list_filters, queue, requests
@@ -67,7 +68,9 @@ RELATED = [
 @admin.register(Run)
 class RunAdmin(RestrictedAdmin):
     deployment_lookup = "access_deployment__"
-    list_display = ["title", "state", "deployed", "where", "requested_by", "started", "took", "created"]
+    list_display = [
+        *("title", "state", "deployed", "parameters_given", "where", "requested_by", "started", "took", "created")
+    ]
     list_filter = [
         EnvironmentFilter,
         StateFilter,
@@ -93,21 +96,7 @@ class RunAdmin(RestrictedAdmin):
     }
     hidden_columns = ("started",)
     live_list = "runs"
-    csv_columns: ClassVar[Columns] = {
-        "run": str,
-        "id": lambda run: run.prefect_id,
-        "state": lambda run: run.state_label,
-        "deployment": lambda run: run.deployment_name,
-        "flow": lambda run: run.flow_name,
-        "environment": lambda run: run.environment.slug,
-        "started by": lambda run: runs_page.origin(run, getattr(run, "run_request", None)),
-        "request": lambda run: run.run_request.pk if getattr(run, "run_request", None) else None,
-        "tags": lambda run: ", ".join(run.tags),
-        "created": lambda run: run.sort_at,
-        "started": lambda run: run.started_at,
-        "ended": lambda run: run.ended_at,
-        "seconds": lambda run: run.run_seconds,
-    }
+    csv_columns: ClassVar[Columns] = run_download.COLUMNS
     actions = [
         *("cancel_selected", "put_back_selected", "mark_failed_selected"),
         *("retry_selected", "rerun_selected", "compare_selected"),
@@ -133,6 +122,22 @@ class RunAdmin(RestrictedAdmin):
         if not run.deployment_name:
             return run.flow_name or "-"
         return render_to_string("portal/_name.html", {"full_name": run.deployment_name})
+
+    @admin.display(description="parameters")
+    def parameters_given(self, run: Run) -> SafeString:
+        # In rows that are sent to all readers, the feed fills it in for each of them.
+        cell: SafeString = getattr(run, "parameter_cell", MARK)
+        return cell
+
+    def prepare_rows(self, request: HttpRequest, rows: Sequence[Run]) -> None:
+        permissions = permissions_of(request)
+        defaults: row_parameters.Defaults = {}
+        for run in rows:
+            cell = row_parameters.cell_of(run, defaults)
+            run.parameter_cell = cell.content(permissions)  # type: ignore[attr-defined]  # for the column
+
+    def reader_cell(self, run: Run) -> ReaderCell:
+        return row_parameters.cell_of(run, {})
 
     @admin.display(description="environment")
     def where(self, run: Run) -> str:
@@ -171,8 +176,9 @@ class RunAdmin(RestrictedAdmin):
         return list_filters.search_runs(text)
 
     def live_rows(self, pks: Collection[int]) -> Sequence[Run]:
-        related = ("environment", "deployment", "access_deployment__environment", "parent", "run_request__change")
-        return list(Run.objects.filter(pk__in=pks).select_related(*related))
+        related = ("environment", "deployment", "access_deployment__environment", "parent")
+        requested = ("run_request__change", "run_request__spec")
+        return list(Run.objects.filter(pk__in=pks).select_related(*related, *requested))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}

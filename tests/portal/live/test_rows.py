@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 
 from flows.models import Deployment, Environment
+from portal.lists.reader_cells import MARK
 from portal.live import stream as live_stream
 from portal.live.broadcast import connection_options
 from runs import requests, tasks
@@ -114,6 +115,30 @@ def test_a_row_is_rendered_once_for_all_readers(viewer: User, requester: User, d
             assert channel().rows["runs"].rows[run.pk] is kept
 
     by_itself(story)()
+
+
+def test_parameters_are_sent_to_those_who_may_view_them(
+    requester: User, stranger: User, deployment: Deployment, login: Login
+) -> None:
+    (run,) = many_runs(deployment, 1, parameters={"month": "2031-07", "rows": 100})
+    see(stranger, deployment.environment)
+
+    async def story() -> None:
+        async with opened(requester, shows()) as stream, opened(stranger, shows()) as other:
+            await next_event(stream)
+            await next_event(other)
+            publish(run=run.pk)
+            sent, hidden = [(await next_event(each))[1]["rows"][0]["html"] for each in (stream, other)]
+            # What is at its default says nothing.
+            assert "month: 2031-07<" in sent
+            assert "2031-07" not in hidden
+            assert MARK not in sent + hidden
+
+    by_itself(story)()
+    # Pages show the same.
+    address = reverse("admin:runs_run_changelist")
+    assert "month: 2031-07<" in login(requester).get(address).content.decode()
+    assert "2031-07" not in login(stranger).get(address).content.decode()
 
 
 def test_permissions_are_read_once_and_again_after_a_change(viewer: User, deployment: Deployment) -> None:
