@@ -26,7 +26,7 @@ RELATED = [
     "access_deployment__environment",
     "run_request__change__break_glass",
     "run_request__spec",
-    "schedule__change",
+    "schedule__change__break_glass",
 ]
 
 
