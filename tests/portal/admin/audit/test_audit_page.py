@@ -29,12 +29,14 @@ from portal.ui.diff import Change, diff
 from runs import audit, requests
 from runs.actors import Actor, Channel, Kind
 from runs.audit import export_files, lines
+from runs.errors import Refused
 from runs.governance import tokens
 from runs.models import AuditEntry, Export, Grant, RunRequest, TokenScope
 from runs.models.audit_verbs import VERBS
 from tests.cast import by
 from tests.portal.made_tokens import new_token, robot_of
 from tests.portal.page_elements import refusal_codes
+from tests.refusals import refused
 
 pytestmark = pytest.mark.django_db
 
@@ -172,8 +174,8 @@ def test_it_is_filtered_and_searched(
 def test_sign_ins_can_be_left_out_but_not_those_that_failed(login: Login, auditor: User) -> None:
     for verb in ("session.sign_in", "session.sign_out", "grant.give"):
         note(verb, verb=verb)
-    with audit.act("session.sign_in", None, by=by(auditor), subject_name="wrong password") as act:
-        act.outcome = AuditEntry.Outcome.REFUSED
+    with refused("reason.required"), audit.act("session.sign_in", None, by=by(auditor), subject_name="wrong password"):
+        raise Refused("reason.required", "Give a reason.")
     client = login(auditor)
     assert found(client, "sign_ins=hidden") == ["wrong password", "grant.give"]
     assert len(found(client, "sign_ins=nonsense")) == 4
