@@ -19,8 +19,8 @@ def approved_by(change: ChangeRequest) -> str:
     if override:
         names.append(f"{override.by_name} (emergency override)")
     if change.state == ChangeRequest.State.WAITING:
-        needed = sum(step.needed for step in changes.steps(change))
-        return f"{', '.join(names)} ({len(names)} of {needed})".strip()
+        count = f"{len(names)} of {sum(step.needed for step in changes.steps(change))}"
+        return f"{', '.join(names)} ({count})" if names else count
     if change.state == ChangeRequest.State.REJECTED:
         # Of several decisions of one person the last counts.
         last = {decision.by_id: decision for decision in sorted(change.approvals.all(), key=lambda each: each.pk)}

@@ -39,7 +39,7 @@ from portal.lists.change_list import KeysetList
 from portal.lists.reader_cells import MARK, ReaderCell
 from portal.lists.rendered_rows import narrow_line
 from portal.ui import freshness, times
-from portal.ui.approval_labels import approved_by
+from portal.ui.approval_labels import NOT_REQUIRED, approved_by
 from portal.ui.text import number
 from runs import changes, list_filters
 from runs.audit.lines import Columns
@@ -93,6 +93,8 @@ class RunRequestAdmin(RestrictedAdmin):
     search_fields = ["id"]
     search_help_text = "Number, deployment, state, person, reason or ticket"
     sortable_by = ["requested"]
+    # It stands with the deployment.
+    hidden_columns = ("where",)
     standard_views: ClassVar[dict[str, str]] = {
         "Needs my approval": "whose=to-answer",
         "Requested by me": "whose=mine",
@@ -118,15 +120,17 @@ class RunRequestAdmin(RestrictedAdmin):
 
     @admin.display(description="deployment")
     def deployment_name(self, run_request: RunRequest) -> str:
-        return render_to_string("portal/_name.html", {"full_name": run_request.spec.deployment_name})
+        context = {"full_name": run_request.spec.deployment_name, "environment": run_request.environment}
+        return render_to_string("portal/_deployment_in.html", context)
 
     @admin.display(description="requested by")
     def requested_by_name(self, run_request: RunRequest) -> str:
         return run_request.change.requester
 
     @admin.display(description="approved by")
-    def approved_by(self, run_request: RunRequest) -> str:
-        return approved_by(run_request.change) or "-"
+    def approved_by(self, run_request: RunRequest) -> SafeString:
+        names = approved_by(run_request.change)
+        return format_html('<span class="{}">{}</span>', "portal-faint" if names == NOT_REQUIRED else "", names or "-")
 
     @admin.display(description="environment")
     def where(self, run_request: RunRequest) -> str:

@@ -110,7 +110,8 @@ class ReportedRunAdmin(RestrictedAdmin):
 
     @admin.display(description="deployment")
     def where(self, run: ReportedRun) -> str:
-        return render_to_string("portal/run_report/_where.html", {"run": run})
+        context = {"full_name": run.deployment_name, "otherwise": run.flow_name, "environment": run.environment}
+        return render_to_string("portal/_deployment_in.html", context)
 
     @admin.display(description="requested by")
     def requested_by(self, run: ReportedRun) -> SafeString:

@@ -52,7 +52,7 @@ def shown(values: Mapping[str, Any], deployment: Deployment | None, defaults: De
         return format_html('<span class="portal-faint">{}</span>', "defaults" if usual else "-")
     line = prose(" · ".join(given))
     short, title = Truncator(line).chars(LONGEST), Truncator(line).chars(LONGEST_TITLE)
-    return format_html('<span class="portal-code portal-small" title="{}">{}</span>', title, short)
+    return format_html('<span class="portal-code portal-small portal-one-line" title="{}">{}</span>', title, short)
 
 
 def defaults_of(deployment: Deployment, known: Defaults) -> Mapping[str, Any]:
