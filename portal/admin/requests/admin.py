@@ -74,12 +74,10 @@ class RunRequestAdmin(RestrictedAdmin):
         "title",
         "state_badge",
         "deployment_name",
-        "where",
         "requested_by_name",
         "approved_by",
         "requested",
         "reason_given",
-        "linked_run",
     ]
     list_filter = [
         ConcernFilter,
@@ -93,8 +91,6 @@ class RunRequestAdmin(RestrictedAdmin):
     search_fields = ["id"]
     search_help_text = "Number, deployment, state, person, reason or ticket"
     sortable_by = ["requested"]
-    # It stands with the deployment.
-    hidden_columns = ("where",)
     standard_views: ClassVar[dict[str, str]] = {
         "Needs my approval": "whose=to-answer",
         "Requested by me": "whose=mine",
@@ -114,9 +110,9 @@ class RunRequestAdmin(RestrictedAdmin):
             "Request {}{}", run_request.pk, narrow_line(run_request.environment, name, run_request.requested_at)
         )
 
-    @admin.display(description="state")
+    @admin.display(description="state and run")
     def state_badge(self, run_request: RunRequest) -> str:
-        return render_to_string("portal/_state.html", {"row": run_request.state_row})
+        return render_to_string("portal/request/_state_and_run.html", {"run_request": run_request})
 
     @admin.display(description="deployment")
     def deployment_name(self, run_request: RunRequest) -> str:
@@ -132,10 +128,6 @@ class RunRequestAdmin(RestrictedAdmin):
         names = approved_by(run_request.change)
         return format_html('<span class="{}">{}</span>', "portal-faint" if names == NOT_REQUIRED else "", names or "-")
 
-    @admin.display(description="environment")
-    def where(self, run_request: RunRequest) -> str:
-        return render_to_string("portal/_environment.html", {"environment": run_request.environment})
-
     @admin.display(description=times.in_zone("requested"), ordering="sort_at")
     def requested(self, run_request: RunRequest) -> SafeString:
         return times.clock_and_age(run_request.requested_at)
@@ -148,14 +140,6 @@ class RunRequestAdmin(RestrictedAdmin):
         return format_html(
             '<span title="{}">{}</span><div class="portal-given">{}</div>', why, short or "-", parameters
         )
-
-    @admin.display(description="run")
-    def linked_run(self, run_request: RunRequest) -> SafeString | str:
-        run = run_request.run
-        if run is None:
-            return run_request.flow_run_name or "-"
-        link = reverse("admin:runs_run_change", args=[run.pk])
-        return format_html('<a class="portal-link" href="{}">{}</a>', link, run)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[KeysetList]:
         return KeysetList
