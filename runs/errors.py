@@ -283,6 +283,7 @@ CODES: dict[str, str] = {
     "person.invalid": "A name or email address is not valid.",
     "person.name_taken": "The name looks like the name of another user or group.",
     "person.name_unclear": "The name has invisible characters or stray spaces, or mixes alphabets in one word.",
+    "pin.too_many": "The person has as many pinned deployments as they may have.",
     "policy.stage_approvals": "The number of approvals of a stage is out of range.",
     "policy.stage_duplicate": "Two stages are for the same approvers.",
     "policy.stage_group": "The group of a stage does not exist.",

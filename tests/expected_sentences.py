@@ -511,6 +511,7 @@ SENTENCES: dict[str, list[str]] = {
     "precondition.failed": ["It was changed since you read it. Read it again, then decide."],
     "precondition.required": ["Read it first, and send its ETag as If-Match."],
     "prefect.rejected": ["{…}"],
+    "pin.too_many": ["You have {} pinned deployments, which is the limit. Unpin one first."],
     "preset.ambiguous": [
         "{} share a preset {} of {}. Save one of them under a name of your own.",
     ],

@@ -40,6 +40,11 @@ def add_catalog(commands: Subparsers) -> None:
     add_environment(parser)
     parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
 
+    parser = add_command(commands, "pins", pins, "List the deployments that you have pinned")
+    add_environment(parser)
+    for name, what in (("pin", "Pin a deployment: it is at the top of the pages"), ("unpin", "Unpin a deployment")):
+        add_deployment(add_command(commands, name, pin, what))
+
     parser = add_command(commands, "runs", runs, "List runs, newest first")
     add_environment(parser)
     parser.add_argument("-d", "--deployment", default="", metavar="NAME", help="full name of the deployment")
@@ -101,6 +106,19 @@ def deployments(portal: Portal, options: Namespace, screen: Screen) -> int:
         return DONE
     rows = list(portal.deployments(options.environment, tags=options.tag))
     screen.print_rows(Deployment, rows, empty="You can see no deployment there.")
+    return DONE
+
+
+def pins(portal: Portal, options: Namespace, screen: Screen) -> int:
+    rows = list(portal.pins(options.environment))
+    screen.print_rows(Deployment, rows, empty="You have pinned no deployment there that you see.")
+    return DONE
+
+
+def pin(portal: Portal, options: Namespace, screen: Screen) -> int:
+    is_pin = options.command == "pin"
+    row = (portal.pin if is_pin else portal.unpin)(options.environment, options.name)
+    screen.print_row(row, f"{'Pinned' if is_pin else 'Unpinned'} {row.name} in {row.environment}.")
     return DONE
 
 

@@ -129,6 +129,19 @@ class Portal:
         answer = self._session.send("GET", found)
         return decode(DeploymentDetail, {**answer.body, "etag": answer.headers.get("ETag", "")})
 
+    def pins(self, environment: str = "") -> Iterator[Deployment]:
+        """List the deployments that you have pinned, as far as you see them."""
+        return self._rows(Deployment, "/pins", {"environment": environment})
+
+    def pin(self, environment: str, name: DeploymentReference) -> Deployment:
+        """Pin a deployment for yourself: it is at the top of the pages, and of `pins`."""
+        found = path("environments", environment, "deployments", lookups.deployment_path(name), "pin")
+        return self._post(Deployment, found, {})
+
+    def unpin(self, environment: str, name: DeploymentReference) -> Deployment:
+        found = path("environments", environment, "deployments", lookups.deployment_path(name), "unpin")
+        return self._post(Deployment, found, {})
+
     def work_pools(self, environment: str = "", **filters: Any) -> Iterator[WorkPool]:
         """List work pools by name; `filters` are those of the API: name, type, paused."""
         return self._rows(WorkPool, "/work-pools", {"environment": environment, **filters})

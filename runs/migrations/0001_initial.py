@@ -2279,6 +2279,28 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Pin",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "full_name",
+                    models.CharField(help_text="flow name/deployment name", max_length=601, verbose_name="deployment"),
+                ),
+                ("pinned_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="pinned")),
+                ("environment", models.ForeignKey(on_delete=models.CASCADE, related_name="+", to="flows.environment")),
+                ("owner", models.ForeignKey(on_delete=models.CASCADE, related_name="pins", to=USER)),
+            ],
+            options={
+                "ordering": ["full_name", "pk"],
+                "default_permissions": (),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("owner", "environment", "full_name"), name="unique_pin_per_owner_and_deployment"
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="Preset",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

@@ -22,6 +22,7 @@ from runs.models.job_trust import JobRefusal, JobTrust, JobTrustScope
 from runs.models.notification import Notification, Subscription
 from runs.models.notification_rule import Escalation, NotificationRule
 from runs.models.outage import Outage
+from runs.models.pin import Pin
 from runs.models.policy import Freeze, Policy, Window
 from runs.models.preset import Preset
 from runs.models.queued_task import QueuedTask
@@ -87,6 +88,7 @@ __all__ = [
     "Notification",
     "NotificationRule",
     "Outage",
+    "Pin",
     "Policy",
     "Preset",
     "QueuedTask",

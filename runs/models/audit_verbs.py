@@ -64,6 +64,8 @@ VERBS: dict[str, str] = {
     "deployment.pause": "Paused a deployment",
     "deployment.resume": "Resumed a deployment",
     "deployment.limit": "Changed the limit of a deployment",
+    "deployment.pin": "Pinned a deployment",
+    "deployment.unpin": "Unpinned a deployment",
     "pool.pause": "Paused a work pool",
     "pool.resume": "Resumed a work pool",
     "pool.limit": "Changed the limit of a work pool",

@@ -35,7 +35,8 @@ from portal.admin.run_form import page as run_form_page
 from portal.admin.run_form.kept import through_sign_in
 from portal.admin.schedules import form_page as schedule_form
 from portal.auth.request_user import actor_of, permissions_of
-from runs import requests
+from portal.ui import palette
+from runs import pins, requests
 from runs.access.decisions import Target
 from runs.audit.lines import Columns
 from runs.governance import pausing
@@ -192,7 +193,7 @@ class DeploymentAdmin(RestrictedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Deployment]:
         return with_namesakes(super().get_queryset(request).select_related("environment__server__health")).annotate(
-            alias=alias_of_row()
+            alias=alias_of_row(), is_pinned=pins.is_pinned_by(request.user)
         )
 
     def change_view(
@@ -203,7 +204,11 @@ class DeploymentAdmin(RestrictedAdmin):
             return HttpResponseNotAllowed(["GET", "HEAD"])
         rows = drift_page.with_neighbours(self.get_queryset(request), permissions_of(request))
         deployment: Any = self.visible_or_404(request, object_id, rows)
-        frame = {**self.frame(request, deployment), "title": f"{deployment} in {deployment.environment}"}
+        frame = {
+            **self.frame(request, deployment),
+            "title": f"{deployment} in {deployment.environment}",
+            "visited_key": f"{palette.DEPLOYMENT}-{deployment.pk}",
+        }
         page_context = page.context(request, deployment, deployment.namesakes)
         return TemplateResponse(request, "portal/deployment/page.html", frame | page_context | (extra_context or {}))
 
@@ -219,6 +224,8 @@ class DeploymentAdmin(RestrictedAdmin):
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
             "limits": ("limits/", require_POST(self.limits)),
+            "pin": ("pin/", require_POST(partial(self.set_pin, pins.pin, "pinned."))),
+            "unpin": ("unpin/", require_POST(partial(self.set_pin, pins.unpin, "unpinned."))),
             "drift": ("drift/", require_safe(self.drift)),
         }
         routes = [
@@ -288,6 +295,11 @@ class DeploymentAdmin(RestrictedAdmin):
     def limits(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)
         change_limits(request, deployment)
+        return redirect_back(request, self.address(deployment))
+
+    def set_pin(self, service: Callable[..., None], done: str, request: HttpRequest, pk: int) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        attempt(request, deployment, lambda: service(deployment, by=actor_of(request)), done)
         return redirect_back(request, self.address(deployment))
 
     def call(self, request: HttpRequest, pk: int, service: Callable[..., object], done: str) -> HttpResponse:

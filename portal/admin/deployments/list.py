@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import F, OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, JSONObject
 from django.http import HttpRequest
 from django.urls import reverse
@@ -16,9 +16,10 @@ from django.urls import reverse
 from flows.models import Alias, Deployment, Environment, WorkPool
 from flows.wording import how_to_deploy, plural
 from portal.admin.filters import EnvironmentFilter
-from portal.auth.request_user import permissions_of
+from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import RestrictedList
 from portal.ui import freshness
+from runs import pins
 from runs.access.decisions import Permissions, Target
 from runs.governance import requirements
 from runs.models import Run
@@ -130,6 +131,30 @@ def describe_for(permissions: Permissions, row: Any) -> None:
         row.why_link = f"{reverse('admin:runs_grant_why')}?deployment={row.pk}"
 
 
+def describe_all_for(permissions: Permissions, rows: Iterable[Any]) -> None:
+    """Set it on several rows, for which policies are read once."""
+    rows = list(rows)
+    if not rows:
+        return
+    with shared_reads():
+        requirements.read_policies({row.environment for row in rows})
+        for row in rows:
+            describe_for(permissions, row)
+
+
+def pinned_to(request: HttpRequest) -> QuerySet[Deployment]:
+    """Return the deployments that the reader has pinned and sees, by name."""
+    found = pins.PINS.rows(actor_of(request), permissions=permissions_of(request))
+    return with_surroundings(found).annotate(is_pinned=Value(True)).order_by("full_name", "environment__position", "pk")
+
+
+def pinned_rows(request: HttpRequest) -> list[Any]:
+    """Return the same with what their rows show."""
+    rows = list(map(describe, pinned_to(request)))
+    describe_all_for(permissions_of(request), rows)
+    return rows
+
+
 def rows_for_all(pks: Collection[int]) -> list[Any]:
     """Return rows for all who see them: whether the reader can run one is left to their page."""
     return list(map(describe, with_surroundings(Deployment.objects.filter(pk__in=pks))))
@@ -156,10 +181,10 @@ class DeploymentList(RestrictedList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list: list[Any] = list(map(describe, self.result_list))
-        with shared_reads():
-            requirements.read_policies({row.environment for row in self.result_list})
-            for row in self.result_list:
-                describe_for(permissions_of(request), row)
+        # Whoever searches or filters looks for others.
+        is_narrowed = bool(self.query or self.has_active_filters)
+        self.pinned: list[Any] = [] if is_narrowed else list(map(describe, pinned_to(request)))
+        describe_all_for(permissions_of(request), [*self.result_list, *self.pinned])
         self.freshness = freshness.freshness_of_all(request, "deployments")
         if not self.result_list:
             self.empty = self.why_nothing(request)

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from portal.admin.audit import oversight
+from portal.admin.deployments.list import pinned_rows
 from portal.admin.overview import attention, trend_panel
 from portal.admin.overview.alarms import count_unassigned, paused_schedules, rules_waiting, to_review
 from portal.admin.overview.current_runs import current_runs
@@ -40,7 +41,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "oversight": oversight.rows_for(request, [tile.status.environment for tile in found]),
         "oversight_headings": oversight.HEADINGS,
     }
-    # Without an environment there are no runs either.
+    # Without an environment there are no runs either, and nothing to pin.
     if not found:
         return context
     visible = permissions.q(Verb.SEE, deployment="access_deployment__")
@@ -52,6 +53,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     causes = attention.causes(current.failed, permissions)
     return context | {
         "current": current,
+        "pinned": pinned_rows(request),
         "causes": causes[: attention.MOST_CAUSES],
         "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
         "breaches": current.breaches,

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from portal.api.api import api
-from runs.models import AuditEntry
+from runs.models import AuditEntry, Pin, Token
 from tests.governance.attempts import ROLES, Site, Visitor
 from tests.governance.test_permission_matrix import silence, sites, visitors
 from tests.portal.api.programs import Answer, Program, Programs
@@ -51,6 +51,13 @@ def patch(is_paused: bool) -> Send:
         return caller.send("PATCH", path, {"is_paused": is_paused, "reason": "r"}, If_Match="*")
 
     return send
+
+
+def unpin(caller: Program, there: Site) -> Answer:
+    """With a pin, of the one who calls, to take away."""
+    token = Token.objects.get(key=caller.text.removeprefix("portal_").partition(".")[0])
+    Pin.objects.create(owner=token.user, environment=there.environment, full_name=there.deployment.full_name)
+    return caller.post(address(f"{DEPLOYMENT}/unpin", there))
 
 
 def steps_of(there: Site) -> dict[str, Any]:
@@ -342,6 +349,8 @@ ROUTES = [
         lambda caller, there: caller.post(f"/notification-rules/{there.notification_rule.pk}/remove", {"reason": "r"}),
     ),
     Route("patch", DEPLOYMENT, "pause a deployment, by page", patch(is_paused=True)),
+    Route("post", f"{DEPLOYMENT}/pin", "pin a deployment, by page", post(f"{DEPLOYMENT}/pin")),
+    Route("post", f"{DEPLOYMENT}/unpin", "unpin a deployment, by page", unpin),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
     Route(
         "post",
