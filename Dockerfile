@@ -10,6 +10,7 @@ COPY manage.py pyproject.toml ./
 COPY flows flows
 COPY runs runs
 COPY portal portal
+COPY docs docs
 # These keys are made for this step alone: collecting files needs settings that start, not secrets.
 RUN PORTAL_SECRET_KEY=$(python -c "import secrets; print(secrets.token_urlsafe(60))") \
     PORTAL_FIELD_KEYS=$(python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())") \

@@ -5,6 +5,7 @@ from django.contrib import admin
 from django.urls import path
 from django.views.generic import RedirectView
 
+from portal.admin.help import page as help_page
 from portal.admin.monitoring import page
 from portal.admin.overview import first_steps
 from portal.admin.profile import page as profile
@@ -25,7 +26,7 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("health/live", views.live, name="health_live"),
     path("health/ready", views.ready, name="health_ready"),
-    # Before the admin, which would look for an app called "live", "monitoring", "first-steps", "profile" or "reset".
+    # Before the admin, which would look for an app called "live", "monitoring", "first-steps", "help" and so on.
     path("admin/live/", stream.stream, name="live"),
     path("admin/monitoring/", admin.site.admin_view(page.page), name="monitoring"),
     path("admin/first-steps/hide/", admin.site.admin_view(first_steps.hide), name="hide_first_steps"),
@@ -33,6 +34,7 @@ urlpatterns = [
         path(f"admin/{each}", admin.site.admin_view(view), name=name)
         for name, (each, view) in profile.ADDRESSES.items()
     ),
+    *help_page.URLS,
     *(REQUEST_LINK if settings.SENDS_MAIL else []),
     path("admin/reset/done/", password_reset.ChosenView.as_view(), name="password_reset_complete"),
     path("admin/reset/<uidb64>/<token>/", password_reset.ChooseView.as_view(), name="password_reset_confirm"),

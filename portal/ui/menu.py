@@ -25,31 +25,33 @@ class Entry:
     icon: str
     model: str
     badge: Callable[[HttpRequest], int] | None = None
+    # The letter that opens it after a “g”.
+    shortcut: str = ""
 
 
 # group -> entries, in the order of the sidebar. A group without visible entries is left out.
 MENU: dict[str, list[Entry]] = {
     "Runs": [
-        Entry("Run requests", "assignment", "runs.runrequest", inbox.waiting_for_me),
+        Entry("Run requests", "assignment", "runs.runrequest", inbox.waiting_for_me, "q"),
         Entry("Change requests", "approval_delegation", "runs.changerequest", inbox.changes_waiting_for_me),
-        Entry("Runs", "play_circle", "runs.run"),
-        Entry("Failures", "error", "runs.failuregroup"),
+        Entry("Runs", "play_circle", "runs.run", shortcut="r"),
+        Entry("Failures", "error", "runs.failuregroup", shortcut="x"),
         Entry("Artifacts", "analytics", "runs.artifact"),
         Entry("Presets", "bookmark", "runs.preset"),
     ],
     "Automation": [
-        Entry("Schedules", "event_repeat", "runs.schedule"),
+        Entry("Schedules", "event_repeat", "runs.schedule", shortcut="s"),
         Entry("Chains", "account_tree", "runs.chain"),
         Entry("Event rules", "bolt", "runs.eventrule"),
         Entry("Rule log", "receipt_long", "runs.rulefiring"),
         Entry("Hooks", "webhook", "runs.hook"),
     ],
     "Flows": [
-        Entry("Environments", "dns", "flows.environment"),
-        Entry("Deployments", "rocket_launch", "flows.deployment"),
+        Entry("Environments", "dns", "flows.environment", shortcut="e"),
+        Entry("Deployments", "rocket_launch", "flows.deployment", shortcut="d"),
         Entry("Environment drift", "difference", "runs.drift"),
         Entry("Unassigned deployments", "move_item", "flows.unassigneddeployment"),
-        Entry("Work pools", "lan", "flows.workpool"),
+        Entry("Work pools", "lan", "flows.workpool", shortcut="w"),
         Entry("Concurrency limits", "traffic", "flows.globallimit"),
         Entry("Resource profiles", "memory", "runs.resourceprofile"),
         Entry("Service levels", "speed", "runs.servicelevel"),
@@ -60,11 +62,11 @@ MENU: dict[str, list[Entry]] = {
         Entry("Policies", "rule", "runs.policy"),
         Entry("Change windows", "calendar_month", "runs.window"),
         Entry("Bypasses", "alt_route", "runs.bypass"),
-        Entry("Audit trail", "policy", "runs.auditentry"),
+        Entry("Audit trail", "policy", "runs.auditentry", shortcut="a"),
         Entry("Run report", "summarize", "runs.reportedrun"),
     ],
     "Portal": [
-        Entry("Notifications", "notifications", "runs.notification"),
+        Entry("Notifications", "notifications", "runs.notification", shortcut="n"),
         Entry("Notification rules", "notification_settings", "runs.notificationrule"),
         Entry("Channels", "campaign", "runs.channel"),
         Entry("Tokens", "vpn_key", "runs.token"),
@@ -94,7 +96,7 @@ def title_of_plural(name: str) -> str:
 
 def navigation(request: HttpRequest) -> list[dict[str, Any]]:
     """Return the sidebar in the theme's format (`UNFOLD["SIDEBAR"]["navigation"]`)."""
-    overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index")}
+    overview = {"title": "Overview", "icon": "space_dashboard", "link": reverse("admin:index"), "shortcut": "o"}
     groups: list[dict[str, Any]] = [{"title": "", "items": [overview]}]
     # Model monitoring has no model, and so no admin that could be asked; its view checks the same permission.
     if permissions_of(request).can_any(Verb.SEE_LOGS):
@@ -116,7 +118,7 @@ def line(request: HttpRequest, entry: Entry) -> dict[str, Any]:
     """Return an entry in the theme's format."""
     model = apps.get_model(entry.model)
     link = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
-    found: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": link}
+    found: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": link, "shortcut": entry.shortcut}
     if entry.badge:
         found |= {"badge": entry.badge(request), "badge_variant": "warning"}
     return found

@@ -42,6 +42,7 @@ from runs.models import (
     Hook,
     JobTrust,
     NotificationRule,
+    Pin,
     Policy,
     Preset,
     ResourceProfile,
@@ -173,6 +174,12 @@ def press_own(route: str, /, **data: Any) -> Knock:
 def delete_own_view(visitor: Visitor, site: Site) -> Any:
     view = SavedView.objects.create(owner=visitor.user, list="runs.run", name="Failed", query="state=FAILED")
     return visitor.client.post(reverse("admin:view_delete", args=[view.pk]))
+
+
+def delete_own_pin(visitor: Visitor, site: Site) -> Any:
+    """The button that unpins, of one whose pin is there, whether they see the deployment now or not."""
+    Pin.objects.create(owner=visitor.user, environment=site.deployment.environment, full_name=site.deployment.full_name)
+    return visitor.client.post(reverse("admin:flows_deployment_unpin", args=[site.deployment.pk]))
 
 
 def ask_backfill(visitor: Visitor, site: Site) -> Any:

@@ -34,6 +34,7 @@ from tests.governance.attempts import (
     ask_schedule,
     at_gate,
     create_token,
+    delete_own_pin,
     delete_own_view,
     frozen,
     full_name,
@@ -68,6 +69,7 @@ LOOKS = {
     *("{model}", "{model}<path:object_id>/", "{model}<path:object_id>/history/"),
     *("admin/runs/run/<int:pk>/log/", "admin/runs/run/<int:pk>/log.txt", "admin/runs/artifact/<int:pk>/frame/"),
     "admin/profile/",
+    *("admin/help/", "admin/help/<slug:slug>/", "admin/about/"),
     # It changes nothing but what is new to its reader.
     "admin/runs/notification/read/",
     *("admin/runs/grant/mine/", "admin/runs/grant/why/", "admin/runs/runrequest/<int:pk>/status.json"),
@@ -238,6 +240,10 @@ DOORS: dict[str, Door] = {
         "admin/flows/deployment/<int:pk>/limits/",
         press("flows_deployment_limits", "deployment", concurrency_limit="5", reason="r", confirm=slug),
     ),
+    "pin a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/pin/", press("flows_deployment_pin", "deployment")
+    ),
+    "unpin a deployment, by page": Door("admin/flows/deployment/<int:pk>/unpin/", delete_own_pin),
     "assign a deployment, by page": Door(
         "admin/flows/unassigneddeployment/<int:pk>/assign/",
         press("flows_unassigneddeployment_assign", "unassigned", reason="r", confirm=slug),

@@ -16,7 +16,7 @@ from flows.parameters.description import describe
 from flows.plain_text import prose
 from portal.admin.runs import actions, cancel_ladder, graph, headline, log, run_activity, task_groups, task_table
 from portal.admin.runs.subflows import subflows_of
-from portal.ui import artifact_view, freshness
+from portal.ui import artifact_view, freshness, palette
 from runs import diagnosis, run_context
 from runs.access.decisions import Permissions, Target
 from runs.models import Approval, FailureGroup, Run, RunRequest, Verb
@@ -71,6 +71,7 @@ def context(run: Run, permissions: Permissions, query: Mapping[str, str], *, is_
     return {
         "run": run,
         "topics": f"run={run.pk}",
+        "visited_key": f"{palette.RUN}-{run.pk}",
         "poll": 10 if run.is_over else 5,
         "icon": ICONS.get(run.state_type, "hourglass_empty"),
         "is_retried": run.run_count > 1,

@@ -28,6 +28,29 @@
         }
     });
 
+    // "g", then the letter of a page. The list of shortcuts has the links, and so only those that the reader has.
+    const WRITABLE = "input, textarea, select, [contenteditable], dialog[open] *";
+    const PATIENCE = 1500; // milliseconds for the second key
+    let isGoing = false;
+    let timer;
+
+    document.addEventListener("keydown", (event) => {
+        const wasGoing = isGoing;
+        isGoing = false;
+        clearTimeout(timer);
+        if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.closest?.(WRITABLE)) {
+            return;
+        }
+        const link = wasGoing && document.querySelector(`[data-go="${CSS.escape(event.key.toLowerCase())}"]`);
+        if (link) {
+            event.preventDefault();
+            location.assign(link.href);
+        } else if (event.key === "g") {
+            isGoing = true;
+            timer = setTimeout(() => (isGoing = false), PATIENCE);
+        }
+    });
+
     // A region that scrolls is reached by the keyboard, or what is cut off could not be read without a mouse.
     const REGIONS = ".portal-scroll, .portal-table-scroll, pre.portal-code, [data-scrolls]";
 

@@ -119,6 +119,30 @@ def test_the_palette_finds_nothing_that_may_not_be_seen_and_forgets_at_once(
     assert reverse("admin:flows_deployment_change", args=[deployment.pk]) not in ended, "an ended grant ends at once"
 
 
+def test_the_palette_names_what_was_visited_as_far_as_it_is_visible_now(
+    viewer: User, deployment: Deployment, prod_deployment: Deployment, login: Login
+) -> None:
+    (run,) = many_runs(deployment, 1, name="monthly-otter")
+    (hidden,) = many_runs(prod_deployment, 1, name="monthly-covert")
+    keys = [f"run-{hidden.pk}", f"deployment-{prod_deployment.pk}", f"run-{run.pk}", f"deployment-{deployment.pk}"]
+    page = text(login(viewer), f"{SEARCH}?s=&visited={','.join(keys)}")
+    places = [reverse("admin:runs_run_change", args=[run.pk]), page_of(deployment)]
+    assert [page.index(each) for each in places] == sorted(page.index(each) for each in places), "the last one first"
+    assert "monthly-covert" not in page
+    assert page_of(prod_deployment) not in page
+
+
+@pytest.mark.parametrize(
+    "keys", ["", ",", "run", "run-", "run-x", "run-²", "session-1", f"run-{'9' * 99}", "run-1," * 999]
+)
+def test_any_keys_of_visited_pages_are_answered(keys: str, viewer: User, deployment: Deployment, login: Login) -> None:
+    assert 'data-code="empty"' in text(login(viewer), f"{SEARCH}?s=&visited={keys}")
+
+
+def page_of(deployment: Deployment) -> str:
+    return reverse("admin:flows_deployment_change", args=[deployment.pk])
+
+
 @pytest.mark.parametrize("term", ["", "%00", "%25", "x" * 5000, "9" * 18, "9" * 99, "²", "<script>alert(1)</script>"])
 def test_any_term_is_answered(term: str, requester: User, deployment: Deployment, login: Login) -> None:
     Deployment.objects.update(full_name=EVIL)
