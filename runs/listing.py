@@ -61,7 +61,9 @@ class Listing[Row: Model]:
     only: tuple[str, ...] = ()
     # Large columns that no page or row of the API shows.
     deferred: tuple[str, ...] = ()
-    # What SQL cannot decide. A page is shorter by the rows that it leaves out.
+    # Columns that begin the order: of rows with the same values the list has one.
+    distinct: tuple[str, ...] = ()
+    # What SQL cannot decide, or what is read beside the rows of a page. A page is shorter by those that it leaves out.
     keep: Callable[[list[Row], Permissions], list[Row]] | None = None
 
     def rows(
@@ -80,6 +82,7 @@ class Listing[Row: Model]:
         # Without names it would follow every foreign key.
         found = found.select_related(*self.related) if self.related else found
         found = found.defer(*self.deferred) if self.deferred else found
+        found = found.distinct(*self.distinct) if self.distinct else found
         return found.prefetch_related(*self.prefetched)
 
     def selected(self, name: str, value: Any, permissions: Permissions) -> Q:

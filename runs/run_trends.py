@@ -39,6 +39,12 @@ class StateCounts:
     def failed(self) -> int:
         return sum(self.counts[state] for state in FAILED)
 
+    @property
+    def success_rate(self) -> float | None:
+        """A share from 0 to 1; None when no run completed or failed. Cancelled runs count for neither."""
+        decided = self.completed + self.failed
+        return self.completed / decided if decided else None
+
 
 @dataclass(slots=True)
 class Totals(StateCounts):
@@ -54,12 +60,6 @@ class Totals(StateCounts):
     @property
     def cancelled(self) -> int:
         return self.counts["CANCELLED"]
-
-    @property
-    def success_rate(self) -> float | None:
-        """A share from 0 to 1; None when no run completed or failed. Cancelled runs count for neither."""
-        decided = self.completed + self.failed
-        return self.completed / decided if decided else None
 
     def percentile(self, share: float) -> float | None:
         """Return the seconds that this share of the completed runs did not exceed; None when none completed."""

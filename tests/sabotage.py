@@ -2004,6 +2004,30 @@ SABOTAGES = (
         "Q()",
     ),
     Sabotage(
+        "a pin shows a deployment that is hidden from its owner",
+        (
+            "tests/runs/test_pins.py::test_a_hidden_deployment_shows_through_no_pin",
+            "tests/portal/admin/deployments/test_pinned.py::test_a_pin_shows_nothing_once_it_is_hidden",
+        ),
+        "runs/pins.py",
+        "    return permissions.q(Verb.SEE) & Q(is_pinned_by(by.user), deleted_upstream_at=None)",
+        "    return Q(is_pinned_by(by.user), deleted_upstream_at=None)",
+    ),
+    Sabotage(
+        "the palette names visited runs that are hidden now",
+        ("tests/portal/admin/test_sidebar.py::test_the_palette_names_what_was_visited_as_far_as_it_is_visible_now",),
+        "portal/ui/palette.py",
+        "Run.objects.filter(visible, pk__in=pks)",
+        "Run.objects.filter(pk__in=pks)",
+    ),
+    Sabotage(
+        "a flow names environments in which its reader sees none of its deployments",
+        ("tests/portal/admin/flows/test_flows.py::test_a_flow_stands_once_with_its_environments",),
+        "runs/flow_listings.py",
+        "permissions.deployments().filter(flow_name__in=list(found)",
+        "Flow.objects.filter(flow_name__in=list(found)",
+    ),
+    Sabotage(
         "views that are not shared are offered to others",
         (
             "tests/portal/lists/test_saved_views.py::test_only_shared_views_are_offered_to_others",

@@ -399,6 +399,19 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="Flow",
+            fields=[],
+            options={
+                "verbose_name": "flow",
+                "ordering": ["flow_name"],
+                "proxy": True,
+                "default_permissions": (),
+                "indexes": [],
+                "constraints": [],
+            },
+            bases=("flows.deployment",),
+        ),
+        migrations.CreateModel(
             name="Alias",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),

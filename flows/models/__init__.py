@@ -3,6 +3,7 @@
 from flows.models.automation import Automation
 from flows.models.deployment import Alias, Deployment
 from flows.models.environment import Environment
+from flows.models.flow import Flow
 from flows.models.global_limit import GlobalLimit
 from flows.models.server import Health, Server
 from flows.models.unassigned_deployment import UnassignedDeployment
@@ -13,6 +14,7 @@ __all__ = [
     "Automation",
     "Deployment",
     "Environment",
+    "Flow",
     "GlobalLimit",
     "Health",
     "Server",

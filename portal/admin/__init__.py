@@ -16,6 +16,7 @@ from portal.admin.drift import admin as drift_admin
 from portal.admin.environments import admin as environment_admin
 from portal.admin.event_rules import admin as event_rule_admin
 from portal.admin.failures import admin as failure_admin
+from portal.admin.flows import admin as flow_admin
 from portal.admin.global_limits import admin as global_limit_admin
 from portal.admin.governance import policy_admin, window_admin
 from portal.admin.hooks import admin as hook_admin
@@ -49,6 +50,7 @@ __all__ = [
     "environment_admin",
     "event_rule_admin",
     "failure_admin",
+    "flow_admin",
     "global_limit_admin",
     "hook_admin",
     "job_trust_admin",

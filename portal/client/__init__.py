@@ -36,6 +36,7 @@ from .client_errors import (
 from .crm_deployments import CRMDeployments
 from .drift_answers import ComparedDeployment, ComparedValue, Drift, DriftMatrix, DriftPlace, DriftSince
 from .failure_answers import Failure, FailureDetail, RetriedRuns
+from .flow_answers import Flow, FlowPlace
 from .level_answers import Breach, ServiceLevel
 from .message_answers import Notification
 from .notification_answers import NotificationRule
@@ -86,6 +87,8 @@ __all__ = [
     "Failure",
     "FailureDetail",
     "FieldError",
+    "Flow",
+    "FlowPlace",
     "Forbidden",
     "Freeze",
     "Grant",

@@ -21,6 +21,7 @@ from .command_parser import (
     add_run,
     add_wait,
 )
+from .flow_answers import Flow, FlowPlace
 from .portal_api import PAGE, Portal
 from .request_commands import finish
 from .terminal import Screen
@@ -37,6 +38,11 @@ def add_catalog(commands: Subparsers) -> None:
 
     parser = add_command(commands, "deployments", deployments, "List deployments, or show one with its parameters")
     parser.add_argument("name", nargs="?", default="", metavar="NAME", help="show this one; needs -e")
+    add_environment(parser)
+    parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
+
+    parser = add_command(commands, "flows", flows, "List flows, or show the environments of one")
+    parser.add_argument("name", nargs="?", default="", metavar="NAME", help="show this one")
     add_environment(parser)
     parser.add_argument("--tag", action="append", default=[], help="only with this tag; can be repeated")
 
@@ -106,6 +112,20 @@ def deployments(portal: Portal, options: Namespace, screen: Screen) -> int:
         return DONE
     rows = list(portal.deployments(options.environment, tags=options.tag))
     screen.print_rows(Deployment, rows, empty="You can see no deployment there.")
+    return DONE
+
+
+def flows(portal: Portal, options: Namespace, screen: Screen) -> int:
+    if not options.name:
+        rows = list(portal.flows(options.environment, tag=options.tag))
+        screen.print_rows(Flow, rows, empty="You can see no flow there.")
+        return DONE
+    found = portal.flow(options.name)
+    if screen.as_json:
+        screen.print_row(found)
+    else:
+        places = [each for each in found.environments if options.environment in ("", each.environment)]
+        screen.print_rows(FlowPlace, places, empty=f"{found.name} has no deployment there that you see.")
     return DONE
 
 

@@ -33,6 +33,7 @@ from .decoding import decode
 from .drift_answers import Drift, DriftMatrix
 from .event_rule_answers import EventRule, PostedEvent, RuleDryRun, RuleFiring
 from .failure_answers import Failure, FailureDetail, RetriedRuns
+from .flow_answers import Flow
 from .level_answers import Breach, ServiceLevel
 from .message_answers import Marked, Notification
 from .notification_answers import NotificationRule
@@ -128,6 +129,13 @@ class Portal:
         found = path("environments", environment, "deployments", lookups.deployment_path(name))
         answer = self._session.send("GET", found)
         return decode(DeploymentDetail, {**answer.body, "etag": answer.headers.get("ETag", "")})
+
+    def flows(self, environment: str = "", **filters: Any) -> Iterator[Flow]:
+        """List the flows of which you see a deployment, by name; `filters` are those of the API: search, tag."""
+        return self._rows(Flow, "/flows", {"environment": environment, **filters})
+
+    def flow(self, name: str) -> Flow:
+        return self._get(Flow, path("flows", name))
 
     def pins(self, environment: str = "") -> Iterator[Deployment]:
         """List the deployments that you have pinned, as far as you see them."""

@@ -10,6 +10,7 @@ from .chain_answers import Chain
 from .drift_answers import Drift, DriftLine
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
+from .flow_answers import Flow, FlowPlace
 from .level_answers import Breach, ServiceLevel
 from .message_answers import Notification
 from .notification_answers import NotificationRule
@@ -23,6 +24,11 @@ type Column = tuple[str, Callable[[Any], object]]
 
 def deployment_names(row: InboxChange) -> str:
     return ", ".join(sorted({each.deployment for each in row.requests})) or row.kind
+
+
+def percentage(share: float | None) -> str:
+    # Rounded down: 100 % means that nothing failed.
+    return "" if share is None else f"{int(share * 1000) / 10:.1f} %"
 
 
 def selection(row: Grant | WindowHours) -> str:
@@ -73,6 +79,24 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("tags", lambda row: row.tags),
         ("work pool", lambda row: row.work_pool),
         ("description", lambda row: row.description.partition("\n")[0][:80]),
+    ],
+    Flow: [
+        ("flow", lambda row: row.name),
+        ("environments", lambda row: [each.environment for each in row.environments]),
+        ("deployments", lambda row: sum(each.deployments for each in row.environments)),
+        ("completed", lambda row: row.completed),
+        ("failed", lambda row: row.failed),
+        ("success", lambda row: percentage(row.success_rate)),
+        ("last run", lambda row: row.last_run_at),
+        ("last state", lambda row: row.last_run_state),
+    ],
+    FlowPlace: [
+        ("environment", lambda row: row.environment),
+        ("deployments", lambda row: row.deployments),
+        ("completed", lambda row: row.completed),
+        ("failed", lambda row: row.failed),
+        ("cancelled", lambda row: row.cancelled),
+        ("success", lambda row: percentage(row.success_rate)),
     ],
     WorkPool: [
         ("environment", lambda row: row.environment),

@@ -48,6 +48,7 @@ MENU: dict[str, list[Entry]] = {
     ],
     "Flows": [
         Entry("Environments", "dns", "flows.environment", shortcut="e"),
+        Entry("Flows", "schema", "flows.flow", shortcut="f"),
         Entry("Deployments", "rocket_launch", "flows.deployment", shortcut="d"),
         Entry("Environment drift", "difference", "runs.drift"),
         Entry("Unassigned deployments", "move_item", "flows.unassigneddeployment"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from math import floor
 from typing import Any
 
 # The beginning of an item of a list.
@@ -32,6 +33,11 @@ def number(text: str | None, *, otherwise: int | None = None) -> int | None:
     """Parse a number of a query string; return `otherwise` if it is missing, malformed or too long for a bigint."""
     # `isdigit` alone accepts “²”, which `int` refuses.
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else otherwise
+
+
+def share(found: float | None) -> str:
+    """Return a share from 0 to 1 as a percentage, rounded down: 100 % means that nothing failed."""
+    return "-" if found is None else f"{floor(found * 1000) / 10:.1f} %"
 
 
 def name_and_flow(full_name: str) -> tuple[str, str]:

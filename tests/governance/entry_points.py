@@ -94,17 +94,24 @@ LOOKS = {
 SHUT = {
     *(
         f"admin/{model}/add/"
-        for model in ("flows/deployment", "flows/workpool", "runs/run", "runs/runrequest", "runs/auditentry")
+        for model in (
+            "flows/deployment",
+            "flows/flow",
+            "flows/workpool",
+            "runs/run",
+            "runs/runrequest",
+            "runs/auditentry",
+        )
     ),
     *(
         f"admin/{model}/<path:object_id>/delete/"
-        for model in ("flows/deployment", "flows/workpool", "runs/grant", "auth/user")
+        for model in ("flows/deployment", "flows/flow", "flows/workpool", "runs/grant", "auth/user")
     ),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("run", "runrequest", "auditentry", "artifact")),
     *("admin/auth/group/<path:object_id>/delete/", "admin/runs/artifact/add/", "admin/runs/notification/add/"),
     *(f"admin/runs/{model}/<path:object_id>/delete/" for model in ("policy", "window", "notification")),
     "admin/runs/notification/<path:object_id>/change/",
-    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/workpool")),
+    *(f"admin/{model}/<path:object_id>/change/" for model in ("flows/deployment", "flows/flow", "flows/workpool")),
     *(f"admin/{model}/<path:object_id>/change/" for model in ("runs/grant", "runs/run")),
     *(f"admin/runs/{model}/<path:object_id>/change/" for model in ("runrequest", "changerequest", "artifact")),
     *(f"admin/runs/token/{name}/" for name in ("add", "<path:object_id>/delete", "<path:object_id>/change")),

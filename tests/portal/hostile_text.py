@@ -8,7 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote as urlquote
 
+from django.contrib.admin.utils import quote
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
@@ -201,6 +203,7 @@ def world(environment: Environment, fake: FakePrefect, reader: User, *, flow: st
             "flows/alias": [alias.pk],
             "flows/deployment": [deployment.pk],
             "flows/environment": [environment.pk],
+            "flows/flow": [urlquote(quote(deployment.flow_name), safe="")],
             "flows/workpool": list(WorkPool.objects.values_list("pk", flat=True)),
             "runs/grant": [grant.pk, bound.pk],
             "runs/bypass": list(Bypass.objects.values_list("pk", flat=True)),

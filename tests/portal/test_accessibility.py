@@ -96,6 +96,24 @@ def test_the_keyboard_reaches_content_and_menus(pages: Pages, chromium: str) -> 
         page.keyboard.press("Escape")
         expect(page.locator("#user-menu")).to_be_hidden()
         expect(opener).to_be_focused()
+        # 3. So does the list of shortcuts, which is not opened by what is typed into a field.
+        shortcuts = page.locator("#shortcuts")
+        field = page.get_by_label("First name")
+        field.focus()
+        page.keyboard.type("?gd")
+        expect(shortcuts).to_be_hidden()
+        expect(field).to_have_value("?gd")
+        opener.focus()
+        page.keyboard.press("Shift+?")
+        expect(shortcuts).to_be_visible()
+        expect(shortcuts.get_by_label("Close")).to_be_focused()
+        assert violations(page) == []
+        page.keyboard.press("Escape")
+        expect(shortcuts).to_be_hidden()
+        expect(opener).to_be_focused()
+        # 4. Two letters open a page.
+        page.keyboard.type("gd")
+        page.wait_for_url(f"{ORIGIN}{reverse('admin:flows_deployment_changelist')}")
 
 
 def test_a_popover_takes_the_focus_and_gives_it_back(pages: Pages, chromium: str) -> None:

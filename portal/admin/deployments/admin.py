@@ -25,7 +25,7 @@ from portal.admin.actions import perform, reason_of, redirect_back
 from portal.admin.backfill import page as backfill_page
 from portal.admin.base import RestrictedAdmin, attempt
 from portal.admin.deployments import page
-from portal.admin.deployments.filters import DeletedFilter, PoolFilter, SchedulesFilter, TagFilter
+from portal.admin.deployments.filters import DeletedFilter, FlowFilter, PoolFilter, SchedulesFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList, alias_of_row, rows_for_all
 from portal.admin.drift import page as drift_page
 from portal.admin.filters import EnvironmentFilter
@@ -50,7 +50,7 @@ MOST_AT_ONCE = 50
 @admin.register(Deployment)
 class DeploymentAdmin(RestrictedAdmin):
     list_display = ["titled", "where", "work", "schedule", "last_run", "run_link"]
-    list_filter = [EnvironmentFilter, TagFilter, PoolFilter, SchedulesFilter, DeletedFilter]
+    list_filter = [EnvironmentFilter, TagFilter, PoolFilter, SchedulesFilter, DeletedFilter, FlowFilter]
     ordering = ["full_name", "environment__position", "pk"]
     change_list_template = "portal/deployment/list.html"
     search_fields = ["full_name", "description", "entrypoint"]

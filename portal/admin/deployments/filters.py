@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from portal.admin.filters import PausedFilter
 from portal.auth.request_user import permissions_of
-from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, OfferedFilter
+from portal.lists.filters import MOST_CHOICES, ChoiceFilter, Choices, GivenFilter, OfferedFilter, text_of
 
 
 class TagFilter(OfferedFilter):
@@ -26,6 +26,16 @@ class TagFilter(OfferedFilter):
     @classmethod
     def selects(cls, values: list[str]) -> Q:
         return Q(tags__contains=[values[-1]])
+
+
+class FlowFilter(GivenFilter):
+    """`flow=etl`: the deployments, or the runs, of one flow."""
+
+    title, parameter_name = "flow", "flow"
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        return Q(flow_name=text_of(values))
 
 
 class PoolFilter(OfferedFilter):

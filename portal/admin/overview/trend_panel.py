@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from math import floor
 from urllib.parse import urlencode
 
 from django.urls import reverse
@@ -14,6 +13,7 @@ from django.utils.safestring import SafeString
 from flows.models import Environment
 from portal.ui import charts, sparklines, times
 from portal.ui.run_links import Count, runs_url
+from portal.ui.text import share
 from runs import run_trends
 from runs.run_trends import FAILED, Slot, Totals
 from runs.trend_sums import ENDS, Range, Readable
@@ -153,7 +153,7 @@ def measures(trend: run_trends.Trend, span: Range, labels: list[str], before: st
     number = measure("Runs ended", lambda totals: totals.ended, whole, (ended_before, before))
     return [
         replace(number, link=ended, before=""),
-        measure("Success rate", lambda totals: totals.success_rate, rate, (completed, "of"), (decided, "completed")),
+        measure("Success rate", lambda totals: totals.success_rate, share, (completed, "of"), (decided, "completed")),
         measure("Median duration", lambda totals: totals.percentile(0.5), seconds, (completed, "completed runs")),
         measure("95th percentile", lambda totals: totals.percentile(0.95), seconds, (completed, "completed runs")),
     ]
@@ -202,18 +202,13 @@ def table_row(slot: Slot, label: str) -> TableRow:
             count_of(f"{label} {name.lower()}", number_of(totals, states), slot.begins, slot.ends, *states)
             for name, (_, states) in STACK.items()
         ],
-        [rate(totals.success_rate), seconds(totals.percentile(0.5)), seconds(totals.percentile(0.95))],
+        [share(totals.success_rate), seconds(totals.percentile(0.5)), seconds(totals.percentile(0.95))],
     )
 
 
 def slot_label(slot: Slot, span: Range) -> str:
     begins = timezone.localtime(slot.begins)
     return f"{begins:%H:%M}" if span.is_hourly else formats.date_format(begins, "j M")
-
-
-def rate(share: float | None) -> str:
-    # Rounded down: 100 % means that nothing failed.
-    return "-" if share is None else f"{floor(share * 1000) / 10:.1f} %"
 
 
 def seconds(found: float | None) -> str:

@@ -23,6 +23,7 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from flows.wording import deployment_name
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
+from portal.admin.deployments.filters import FlowFilter
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.runs import bulk_results, comparison, headline, row_parameters, run_download, selected
 from portal.admin.runs import log as runs_log
@@ -83,7 +84,7 @@ class RunAdmin(RestrictedAdmin):
         ParameterFilter,
         EndedFilter,
         StartsFilter,
-        *(ParentFilter, OwnFilter, PickedFilter, PoolFilter, QueueFilter, FailureFilter),
+        *(ParentFilter, OwnFilter, PickedFilter, FlowFilter, PoolFilter, QueueFilter, FailureFilter),
     ]
     search_fields = ["name"]
     search_help_text = "Name of a run or deployment, a state, or an ID"

@@ -10,11 +10,9 @@ from runs import pins
 from runs.models import Pin, TokenScope
 from tests.cast import by
 from tests.portal.api.programs import Programs
-from tests.portal.client.in_process import Commands, command, transport
+from tests.portal.client.in_process import Commands
 
 pytestmark = pytest.mark.django_db
-
-__all__ = ["command", "transport"]
 
 
 def test_a_deployment_is_pinned_listed_and_unpinned(requester: User, deployment: Deployment, program: Programs) -> None:
