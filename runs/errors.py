@@ -392,6 +392,7 @@ CODES: dict[str, str] = {
     "service_account.owner": "The owner of a service account is an active person who can sign in.",
     "service_account.person": "A service account has no password and no groups, and cannot sign in.",
     "service_account.purpose_required": "A service account needs a description of its purpose.",
+    "session.unknown": "The session has ended, or is the one in use.",
     "sign_in.throttled": "Too many attempts to sign in, or to enter the old password, have failed.",
     "start.past": "The start time has passed.",
     "start.too_far": "The start time is too far ahead.",

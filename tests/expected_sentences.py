@@ -753,6 +753,7 @@ SENTENCES: dict[str, list[str]] = {
         "{} is a service account: it has no password and no groups, and cannot sign in. Change it on its own page."
     ],
     "service_account.purpose_required": ["Say what the service account is for."],
+    "session.unknown": ["This session has ended already, or it is the one that you are using."],
     "sign_in.throttled": ["Too many failed attempts. Try again in {}."],
     "start.past": ["This start time has passed. Choose a later time, or start the run now."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],

@@ -11,10 +11,12 @@ from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.crypto import constant_time_compare, salted_hmac
 
 from portal.models import BrowserSession
 from runs import audit, change_feed
 from runs.actors import Actor
+from runs.errors import Refused
 
 # Where and when the session began, in its data: kept when its key changes.
 ORIGIN = "origin"
@@ -49,6 +51,29 @@ def begin(request: HttpRequest, *, address: str, user_agent: str) -> None:
 def open_sessions(person: User) -> QuerySet[BrowserSession]:
     """Return the sessions with which the person is signed in, newest first."""
     return BrowserSession.objects.filter(user=person, expire_date__gt=timezone.now()).order_by("-expire_date")
+
+
+def number_of(session_key: str) -> str:
+    """Return by what a page names a session. Not its key, with which anyone could use it."""
+    return salted_hmac("portal.auth.browser_sessions", session_key, algorithm="sha256").hexdigest()[:32]
+
+
+def end(person: User, number: str, *, own_key: str | None, by: Actor) -> BrowserSession:
+    """End one session of the person, other than the one with `own_key`.
+
+    Raises `Refused` with code `session.unknown` if it has ended, or belongs to someone else.
+    """
+    with audit.act("session.end", None, by=by, subject_kind="session", subject_name=by.name) as act:
+        # A person has few.
+        others = open_sessions(person).exclude(session_key=own_key or "")
+        found = next((row for row in others if constant_time_compare(number_of(row.session_key), number)), None)
+        if found is None:
+            raise Refused("session.unknown", "This session has ended already, or it is the one that you are using.")
+        act.before = {"browser": found.browser, "address": found.address}
+        BrowserSession.objects.filter(session_key=found.session_key).delete()
+        # Pages that are still open there end their streams.
+        change_feed.publish("rights", [person.pk])
+    return found
 
 
 def end_others(person: User, *, own_key: str | None, by: Actor) -> int:

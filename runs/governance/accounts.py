@@ -97,6 +97,25 @@ def change_own_email(
     return None
 
 
+def change_own_name(person: User, first_name: str, last_name: str, *, by: Actor) -> None:
+    """Save the name that pages show beside the user name of the person's own account; blank shows the user name.
+
+    Raises `Refused` with code `person.name_unclear` or `person.invalid`.
+    """
+    with audit.act("person.change", person, by=by, subject_kind="person") as act:
+        if by.holder is None or by.holder.pk != person.pk:
+            raise TypeError("Users change their own name; administrators use `save_person`.")
+        stored = User.objects.select_for_update().get(pk=person.pk)
+        require_person(stored)
+        changed = copy(stored)
+        changed.first_name, changed.last_name = first_name.strip(), last_name.strip()
+        for part in (changed.first_name, changed.last_name):
+            require_clear(part)
+        require_valid(changed, "first_name", "last_name")
+        changed.save(update_fields=["first_name", "last_name"])
+        act.before, act.after = difference(describe_person(stored), describe_person(changed))
+
+
 def proposal_of(stored: User | None, person: User, groups: Iterable[Group]) -> Proposal:
     """Describe the change of an account with its groups."""
     return Proposal(
@@ -138,15 +157,20 @@ def require_person(stored: User | None) -> None:
         )
 
 
-def require_distinct_name(row: User | Group, column: str, noun: str) -> None:
-    """Refuse a name that cannot be read, or that looks like the name of another account or group."""
-    name: str = getattr(row, column)
+def require_clear(name: str) -> None:
+    """Refuse a name that cannot be read."""
     if not account_names.is_clear(name):
         raise Refused(
             "person.name_unclear",
             f"The name {name!r} cannot be used: it has invisible characters or extra spaces, or mixes alphabets in one "
             "word. Type it again in one alphabet.",
         )
+
+
+def require_distinct_name(row: User | Group, column: str, noun: str) -> None:
+    """Refuse a name that cannot be read, or that looks like the name of another account or group."""
+    name: str = getattr(row, column)
+    require_clear(name)
     with connection.cursor() as cursor:
         # Two look-alikes that are created at once: the second waits here, and finds the first.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [NAMES_LOCK])

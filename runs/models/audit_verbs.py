@@ -163,6 +163,7 @@ VERBS: dict[str, str] = {
     "group.change": "Changed a group",
     "session.sign_in": "Signed in",
     "session.sign_out": "Signed out",
+    "session.end": "Signed out one of their browsers",
     "session.end_others": "Signed out their other browsers",
     "profile.change": "Changed their profile",
     "portal.refuse": "Access denied",

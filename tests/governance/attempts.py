@@ -26,6 +26,7 @@ from flows.models import (
     WorkPool,
     WorkQueue,
 )
+from portal.auth import browser_sessions
 from portal.auth.password_reset import path_of_link
 from portal.models import SavedView
 from runs.models import (
@@ -174,6 +175,14 @@ def press_own(route: str, /, **data: Any) -> Knock:
 def delete_own_view(visitor: Visitor, site: Site) -> Any:
     view = SavedView.objects.create(owner=visitor.user, list="runs.run", name="Failed", query="state=FAILED")
     return visitor.client.post(reverse("admin:view_delete", args=[view.pk]))
+
+
+def end_own_session(visitor: Visitor, site: Site) -> Any:
+    """The button that signs out another browser of theirs."""
+    other = Client()
+    other.force_login(visitor.user)
+    number = browser_sessions.number_of(str(other.session.session_key))
+    return visitor.client.post(reverse("profile_end_session"), {"session": number})
 
 
 def delete_own_pin(visitor: Visitor, site: Site) -> Any:

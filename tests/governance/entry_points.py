@@ -36,6 +36,7 @@ from tests.governance.attempts import (
     create_token,
     delete_own_pin,
     delete_own_view,
+    end_own_session,
     frozen,
     full_name,
     message,
@@ -350,6 +351,10 @@ DOORS: dict[str, Door] = {
         press_own("profile_email_times", digest="daily", digest_hour="8", merge_minutes="5"),
     ),
     "remove one's email address, by page": Door("admin/profile/email/", remove_own_address),
+    "choose one's name, by page": Door(
+        "admin/profile/name/", press_own("profile_name", first_name="O", last_name="Ops")
+    ),
+    "sign out one of one's browsers, by page": Door("admin/profile/end-session/", end_own_session),
     "sign out one's other browsers, by page": Door(
         "admin/profile/end-other-sessions/", press_own("profile_end_sessions")
     ),

@@ -28,7 +28,8 @@ HTML = "text/html"
 ACTS = {
     *("approve", "cancel", "export", "pause", "quick-run", "refresh", "reject", "resume", "revoke", "verify"),
     *("withdraw", "freeze", "unfreeze", "choose", "remove", "rotate", "enable", "disable", "add-secret"),
-    *("remove-secret", "replace-secrets", "time-zone", "email", "end-other-sessions"),
+    *("remove-secret", "replace-secrets", "time-zone", "email", "name", "end-session", "end-other-sessions"),
+    *("pin", "unpin"),
 }
 
 
@@ -110,7 +111,7 @@ def test_a_stranger_gets_nowhere_and_reads_no_name(
     client = login(stranger)
     # Signing in and out is everybody's, and to choose one's own messages; all are audited.
     everybodys = {reverse(f"admin:{name}") for name in ("login", "logout", "runs_notification_choose")}
-    everybodys |= {reverse(f"profile_{name}") for name in ("time_zone", "email", "end_sessions")}
+    everybodys |= {reverse(f"profile_{name}") for name in ("time_zone", "name", "email", "end_sessions")}
     # Messages to an address without a hook are counted, and no more.
     everybodys.add(reverse("hook", args=["1"]))
     for address in sorted({*everywhere(made.rows)} - everybodys):

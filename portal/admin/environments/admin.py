@@ -41,6 +41,13 @@ from runs.governance.windows import Calendar
 from runs.models import ChangeRequest, Run, Sweep, Verb, Window
 from runs.work_pools import WORK_POOLS
 
+# Pages of Prefect that the portal has no copy of: title -> path below the address of its UI.
+PREFECT_PAGES = (
+    ("Automations", "automations"),
+    ("Variables", "variables"),
+    ("Blocks", "blocks"),
+    ("Concurrency limits", "concurrency-limits"),
+)
 # The buttons on an environment's page are the same actions as those of the list.
 BOTH = [ActionLocation.CHANGE_LIST, ActionLocation.CHANGE_FORM]
 
@@ -155,6 +162,7 @@ class EnvironmentAdmin(ServiceModelAdmin, RestrictedAdmin):
             **self.freeze_context(request, environment),
             "status": status_of(environment),
             "pools": pools_in(request, environment),
+            "prefect_pages": PREFECT_PAGES,
             "empty": self.why_empty(request, environment),
             **self.retention_context(request, environment),
             "may_change": may_change,

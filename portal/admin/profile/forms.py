@@ -25,6 +25,27 @@ class TimeZoneForm(forms.Form):
     )
 
 
+class NameForm(forms.Form):
+    """The name that pages show beside the user name: the arguments of `accounts.change_own_name`."""
+
+    first_name = forms.CharField(
+        label="First name",
+        required=False,
+        max_length=150,
+        widget=forms.TextInput({**INPUT, "autocomplete": "given-name"}),
+    )
+    last_name = forms.CharField(
+        label="Last name",
+        required=False,
+        max_length=150,
+        widget=forms.TextInput({**INPUT, "autocomplete": "family-name"}),
+    )
+
+    @classmethod
+    def of(cls, person: User) -> NameForm:
+        return cls(initial={"first_name": person.first_name, "last_name": person.last_name})
+
+
 class EmailTimesForm(forms.Form):
     """When the person's email is sent: the arguments of `email_choices.choose`."""
 

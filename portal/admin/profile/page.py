@@ -19,7 +19,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from flows.local_time import zone_names
 from portal.admin.base import attempt
-from portal.admin.profile.forms import EmailForm, EmailTimesForm, TimeZoneForm
+from portal.admin.profile.forms import EmailForm, EmailTimesForm, NameForm, TimeZoneForm
 from portal.auth import browser_sessions, profiles
 from portal.auth.request_user import actor_of
 from portal.ui.browser_names import browser_name
@@ -57,6 +57,7 @@ def show(
         "groups": [group.name for group in person.groups.order_by("name")],
         "email_form": email_form or EmailForm(person, initial={"email": person.email}),
         "times_form": times_form or EmailTimesForm.of(person),
+        "name_form": NameForm.of(person),
         "sends_mail": settings.SENDS_MAIL,
         "zone_form": TimeZoneForm(initial={"time_zone": zone}),
         "zone": zone,
@@ -85,10 +86,19 @@ def session_rows(request: HttpRequest, person: User) -> list[dict[str, Any]]:
             "since": row.signed_in_at,
             "until": row.expire_date,
             "is_own": row.session_key == request.session.session_key,
+            "number": browser_sessions.number_of(row.session_key),
         }
         for row in browser_sessions.open_sessions(person)
     ]
     return sorted(rows, key=lambda row: not row["is_own"])
+
+
+@require_POST
+def set_name(request: HttpRequest) -> HttpResponse:
+    person = person_of(request)
+    first, last = (request.POST.get(name, "").replace("\0", "") for name in ("first_name", "last_name"))
+    attempt(request, "Name", lambda: accounts.change_own_name(person, first, last, by=actor_of(request)), "saved.")
+    return HttpResponseRedirect(reverse("profile"))
 
 
 @require_POST
@@ -130,6 +140,19 @@ def set_email_times(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+def end_session(request: HttpRequest) -> HttpResponse:
+    """Sign the reader out in one other browser."""
+    person, number, own_key = person_of(request), request.POST.get("session", ""), request.session.session_key
+    attempt(
+        request,
+        "Session",
+        lambda: browser_sessions.end(person, number, own_key=own_key, by=actor_of(request)),
+        "ended.",
+    )
+    return HttpResponseRedirect(f"{reverse('profile')}#sessions")
+
+
+@require_POST
 def end_other_sessions(request: HttpRequest) -> HttpResponse:
     """Sign the reader out in all other browsers."""
     person = person_of(request)
@@ -143,7 +166,9 @@ def end_other_sessions(request: HttpRequest) -> HttpResponse:
 ADDRESSES: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
     "profile": ("profile/", profile),
     "profile_time_zone": ("profile/time-zone/", set_time_zone),
+    "profile_name": ("profile/name/", set_name),
     "profile_email": ("profile/email/", set_email),
     "profile_email_times": ("profile/email-times/", set_email_times),
+    "profile_end_session": ("profile/end-session/", end_session),
     "profile_end_sessions": ("profile/end-other-sessions/", end_other_sessions),
 }

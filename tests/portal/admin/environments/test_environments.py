@@ -340,6 +340,15 @@ def test_a_disabled_environment_is_not_synced(admin_user: User, dev: Environment
     assert queued() == []
 
 
+def test_who_sees_an_environment_finds_the_pages_that_only_prefect_has(
+    viewer: User, stranger: User, dev: Environment, login: Login
+) -> None:
+    page = login(viewer).get(page_of(dev)).content.decode()
+    for name in ("automations", "variables", "blocks", "concurrency-limits"):
+        assert f'href="http://dev.test/{name}" target="_blank" rel="noopener noreferrer"' in page
+    assert login(stranger).get(page_of(dev)).status_code == 404
+
+
 def test_a_viewer_has_no_such_buttons(viewer: User, dev: Environment, login: Login) -> None:
     client = login(viewer)
     assert b'value="check_connection"' not in client.get(page_of(dev)).content

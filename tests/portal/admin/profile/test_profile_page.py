@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Environment
+from portal.auth import browser_sessions
 from portal.models import BrowserSession, Profile
 from runs.actors import Actor
 from runs.governance import grants
@@ -141,6 +142,32 @@ def test_the_address_of_who_opens_a_protected_environment_waits_for_an_administr
     assert (change.state, change.rule_change.act) == ("waiting", "person.change")
 
 
+# Name
+
+
+def test_the_name_is_saved_and_recorded(client: Client, somebody: User) -> None:
+    client.post(reverse("profile_name"), {"first_name": " Ann ", "last_name": "O'Neill"})
+    somebody.refresh_from_db()
+    assert somebody.get_full_name() == "Ann O'Neill"
+    assert "Ann O&#x27;Neill" in text_of(client)
+    entry = AuditEntry.objects.get(verb="person.change")
+    assert (entry.after["first_name"], entry.outcome) == ("Ann", "done")
+    client.post(reverse("profile_name"), {})
+    somebody.refresh_from_db()
+    assert somebody.get_full_name() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [("a\u200bb", "person.name_unclear"), ("\u0430dmin", "person.name_unclear"), ("x" * 151, "person.invalid")],
+)
+def test_a_name_that_cannot_be_read_is_refused(client: Client, somebody: User, name: str, code: str) -> None:
+    answer = client.post(reverse("profile_name"), {"first_name": name, "last_name": ""}, follow=True)
+    assert message_codes(answer) == [code]
+    somebody.refresh_from_db()
+    assert somebody.first_name == ""
+
+
 # Sessions
 
 
@@ -163,6 +190,35 @@ def test_all_other_browsers_are_signed_out(client: Client, somebody: User, viewe
     assert client.get(PROFILE).status_code == 200
     assert stranger.get(PROFILE).status_code == 200
     assert AuditEntry.objects.get(verb="session.end_others").after == {"sessions": 1}
+
+
+def number_of(client: Client) -> str:
+    return browser_sessions.number_of(str(client.session.session_key))
+
+
+def end(client: Client, number: str) -> list[str]:
+    return message_codes(client.post(reverse("profile_end_session"), {"session": number}, follow=True))
+
+
+def test_one_other_browser_is_signed_out(client: Client, somebody: User) -> None:
+    phone, laptop = signed_in(somebody, "Mozilla/5.0 (iPhone) Safari/604.1"), signed_in(somebody)
+    number = number_of(phone)
+    assert number in text_of(client)
+    end(client, number)
+    assert phone.get(PROFILE).status_code == 302
+    assert laptop.get(PROFILE).status_code == client.get(PROFILE).status_code == 200
+    assert "iPhone" in AuditEntry.objects.get(verb="session.end").before["browser"]
+    assert end(client, number) == ["session.unknown"]
+
+
+def test_neither_ones_own_session_nor_that_of_another_person_is_ended(
+    client: Client, viewer: User, login: Login
+) -> None:
+    other = login(viewer)
+    for number in (number_of(client), number_of(other), "", "x", str(client.session.session_key)):
+        assert end(client, number) == ["session.unknown"]
+    assert other.get(PROFILE).status_code == client.get(PROFILE).status_code == 200
+    assert str(client.session.session_key) not in text_of(client)
 
 
 def test_expired_sessions_go_with_the_next_sign_in(client: Client, somebody: User) -> None:
