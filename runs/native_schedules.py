@@ -5,7 +5,7 @@ Pure: of the rows of a schedule and its deployment, as last synced.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, TypedDict
 
@@ -70,6 +70,32 @@ def compare(schedule: Schedule, found: Mapping[str, Any]) -> Iterator[Difference
         yield Difference(what="parameters", ours=next(texts), theirs=next(texts))
     if bool(found.get("is_active")) != is_to_be_active(schedule):
         yield Difference(what="state", ours=wanted_state(schedule), theirs=label(found))
+
+
+def describe_drift(drift: Iterable[Difference]) -> list[str]:
+    """Return in what Prefect's copy differs, a sentence for each; never the value of a parameter."""
+    return [DRIFTED[each["what"]](each) for each in drift]
+
+
+def describe_rules(found: Difference) -> str:
+    if found["ours"] == found["theirs"]:
+        return f"Its rule in Prefect differs from the approved one, {found['ours']}, in its details."
+    return f"Its rule in Prefect is {found['theirs']}. Approved is {found['ours']}."
+
+
+def describe_states(found: Difference) -> str:
+    return {
+        "missing": "It is no longer in Prefect, so nothing starts.",
+        "paused": "It is paused in Prefect, so nothing starts.",
+    }.get(found["theirs"], f"It is {found['theirs']} in Prefect, but {found['ours']} in the portal.")
+
+
+# What differs -> the sentence about it.
+DRIFTED: dict[str, Callable[[Difference], str]] = {
+    "rule": describe_rules,
+    "parameters": lambda found: "Its parameters in Prefect are not the approved ones.",
+    "state": describe_states,
+}
 
 
 def label(found: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from django.db import DatabaseError
 from django.db.models import Q
 from django.utils import timezone
 
-from runs import audit, changes, events
+from runs import audit, changes
 from runs.actors import Actor
 from runs.automation import schedule_approvals, schedule_checks, schedule_states, schedule_times, schedules
 from runs.models import ChangeRequest, RunEvent, Schedule
@@ -81,7 +81,7 @@ def inspect_one(pk: int) -> None:
         act.is_repeat = True
         if schedule.reminded_at is None and schedule.valid_until <= timezone.now() + REMIND_BEFORE:
             schedule_states.note_reminder(schedule)
-            record_event(RunEvent.Kind.SCHEDULE_ENDING, schedule)
+            schedule_states.record_event(RunEvent.Kind.SCHEDULE_ENDING, schedule)
 
 
 def run_due(pk: int) -> None:
@@ -127,7 +127,9 @@ def run_due(pk: int) -> None:
         if late:
             act.after = {"late": late, "started": len(started), "skipped": skipped, "first": first, "last": dues[-1]}
             act.after["catch_up"] = schedule.catch_up
-            record_event(RunEvent.Kind.SCHEDULE_MISSED, schedule, late=late, started=len(started), skipped=skipped)
+            schedule_states.record_event(
+                RunEvent.Kind.SCHEDULE_MISSED, schedule, late=late, started=len(started), skipped=skipped
+            )
         # 4. After the last one it has ended; its change request closes when nothing of it is left to start.
         if following is None:
             schedule_states.end(schedule, code="schedule.over", message="It has no start left.")
@@ -211,9 +213,4 @@ def pause_for(schedule: Schedule, found: schedule_checks.Obstacle, act: audit.Ac
     withdrawn = schedule_states.pause(schedule, code=found.code, message=found.sentence)
     act.verb = "schedule.pause"
     act.after = {"state": schedule.state, "code": found.code, "withdrawn": withdrawn}
-    record_event(RunEvent.Kind.SCHEDULE_PAUSED, schedule, code=found.code)
-
-
-def record_event(kind: RunEvent.Kind, schedule: Schedule, **data: object) -> None:
-    facts = {"schedule": schedule.pk, "name": schedule.name, "message": schedule.message, **data}
-    events.record(kind, change=schedule.change, data=facts)
+    schedule_states.record_event(RunEvent.Kind.SCHEDULE_PAUSED, schedule, code=found.code)

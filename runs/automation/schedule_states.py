@@ -13,10 +13,11 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from flows.db_text import sanitize
-from runs import actions, changes
+from runs import actions, changes, events, native_schedules
 from runs.automation import native_checks, schedule_checks
 from runs.automation.schedule_times import Rule
-from runs.models import ChangeRequest, Schedule
+from runs.models import ChangeRequest, RunEvent, Schedule
+from runs.native_schedules import Difference
 
 State = Schedule.State
 ChangeState = ChangeRequest.State
@@ -153,7 +154,19 @@ def update(schedule: Schedule, *, is_move: bool = True, **columns: Any) -> None:
         actions.request_save(schedule)
 
 
-def note_drift(schedule: Schedule, found: list[Any]) -> None:
-    """Note in what Prefect's copy differs, or that it does not any more."""
+def note_drift(schedule: Schedule, found: list[Difference]) -> None:
+    """Note in what Prefect's copy differs, or that it does not any more, and have its owner notified of it once.
+
+    The caller has compared `found` with what is noted.
+    """
     since = (schedule.drifted_at or timezone.now()) if found else None
     update(schedule, is_move=False, drift=found, drifted_at=since)
+    # Of one that has ended nothing is to be in Prefect, and nothing of it is expected.
+    if schedule.is_live:
+        kind = RunEvent.Kind.SCHEDULE_DRIFTED if found else RunEvent.Kind.SCHEDULE_HOLDS
+        record_event(kind, schedule, lines=native_schedules.describe_drift(found))
+
+
+def record_event(kind: RunEvent.Kind, schedule: Schedule, **data: object) -> None:
+    facts = {"schedule": schedule.pk, "name": schedule.name, "message": schedule.message, **data}
+    events.record(kind, change=schedule.change, data=facts)

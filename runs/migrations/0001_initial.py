@@ -52,6 +52,7 @@ TOPICS = [
     ("server", "Prefect of an environment is unreachable, or back"),
     ("drift", "High drift of a model"),
     ("schedule", "A schedule was paused, missed starts or ends soon"),
+    ("schedule drift", "A schedule was changed in Prefect, or is as approved again"),
     ("rules", "Rules of a protected environment loosened"),
     ("bypass", "Runs can start without the portal"),
     ("channel", "A channel was added, changed or disabled"),

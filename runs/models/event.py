@@ -55,6 +55,8 @@ class RunEvent(models.Model):
         SCHEDULE_PAUSED = "schedule paused"
         SCHEDULE_MISSED = "schedule missed"
         SCHEDULE_ENDING = "schedule ending"
+        SCHEDULE_DRIFTED = "schedule drifted"
+        SCHEDULE_HOLDS = "schedule holds"
 
     kind = models.CharField(max_length=30, help_text="One of `Kind`.")
     # Assigned after the commit, in the order in which transactions became visible; an id is taken before the commit.

@@ -34,6 +34,7 @@ class Topic(models.TextChoices):
     DRIFT = "drift", "High drift of a model"
     # Its owner and its approvers receive it without a subscription.
     SCHEDULE = "schedule", "A schedule was paused, missed starts or ends soon"
+    SCHEDULE_DRIFT = "schedule drift", "A schedule was changed in Prefect, or is as approved again"
     # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"
     BYPASS = "bypass", "Runs can start without the portal"
@@ -42,7 +43,7 @@ class Topic(models.TextChoices):
 
 
 # What people are notified of without any setting, as far as it is about them. Each can turn them off.
-DEFAULTS = frozenset({Topic.WAITING, Topic.ANSWERED, Topic.OWN_FAILED})
+DEFAULTS = frozenset({Topic.WAITING, Topic.ANSWERED, Topic.OWN_FAILED, Topic.SCHEDULE_DRIFT})
 # What administrators and auditors always receive: who loosens the rules must not be able to do so unseen.
 OVERSIGHT = frozenset({Topic.RULES, Topic.BREAK_GLASS, Topic.DEFINITION, Topic.BYPASS, Topic.CHANNEL})
 # What is sent by email at once if the person wants that, whatever they chose for the rest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from runs.models import RunEvent
-from runs.notifications import place_notices, request_notices, rule_notices, run_notices
+from runs.notifications import place_notices, request_notices, rule_notices, run_notices, schedule_notices
 
 Kind = RunEvent.Kind
 
@@ -39,9 +39,11 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.RULES_LOOSENED: rule_notices.notify_of_loosening,
     Kind.RULES_CHANGED_OUTSIDE: rule_notices.notify_of_outside_changes,
     Kind.ENVIRONMENT_DISABLED: rule_notices.notify_of_disabling,
-    Kind.SCHEDULE_PAUSED: request_notices.notify_of_schedule,
-    Kind.SCHEDULE_MISSED: request_notices.notify_of_schedule,
-    Kind.SCHEDULE_ENDING: request_notices.notify_of_schedule,
+    Kind.SCHEDULE_PAUSED: schedule_notices.notify_of_schedule,
+    Kind.SCHEDULE_MISSED: schedule_notices.notify_of_schedule,
+    Kind.SCHEDULE_ENDING: schedule_notices.notify_of_schedule,
+    Kind.SCHEDULE_DRIFTED: schedule_notices.notify_of_drift,
+    Kind.SCHEDULE_HOLDS: schedule_notices.notify_of_drift,
     Kind.BYPASS_FOUND: rule_notices.notify_of_bypasses,
     Kind.DEPLOYMENTS_UNASSIGNED: rule_notices.notify_of_unassigned,
 }

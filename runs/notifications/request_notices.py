@@ -1,9 +1,6 @@
-"""Messages about change requests: what waits, what was decided, what stopped, and schedules."""
+"""Messages about change requests: what waits, what was decided and what stopped."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 from django.contrib.auth.models import Group
 
@@ -11,7 +8,7 @@ from flows.models import Environment
 from flows.wording import deployment_name, plural
 from runs import requests
 from runs.access.decisions import Target
-from runs.models import ChangeRequest, NotificationRule, RunEvent, Schedule, Verb
+from runs.models import ChangeRequest, NotificationRule, RunEvent, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import Listener, everyone, receivers_of
 from runs.notifications.event_subjects import can_see, change_of, request_of, specs_of, targets_of
@@ -207,38 +204,3 @@ def notify_of_definition(event: RunEvent) -> None:
         may=can_see(run_request.change),
         also=[approval.by for approval in run_request.change.approvals.filter(approved=True).select_related("by")],
     )
-
-
-def notify_of_schedule(event: RunEvent) -> None:
-    """Notify the owner of a schedule, those who approved it, and the subscribers who can see its deployment."""
-    change, facts = change_of(event), event.data
-    if change.environment is None:
-        return
-    what, text = SCHEDULE_TEXTS[event.kind](facts)
-    name = f"Schedule {facts['name']} of {change.title}"
-    people = [change.requested_by, change.on_behalf_of]
-    people += [approval.by for approval in change.approvals.filter(approved=True).select_related("by")]
-    notify(
-        Topic.SCHEDULE,
-        change.environment,
-        f"{name} {what}",
-        f"{text} Its owner is {change.requester}.",
-        target=Schedule.objects.get(pk=facts["schedule"]),
-        about=targets_of(change),
-        may=can_see(change),
-        concerned=[person for person in people if person],
-    )
-
-
-SCHEDULE_TEXTS: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
-    Kind.SCHEDULE_PAUSED: lambda facts: (
-        "is paused",
-        f"Its runs would be refused: {facts['message']} It starts no more until it is resumed or renewed.",
-    ),
-    Kind.SCHEDULE_MISSED: lambda facts: (
-        "missed starts",
-        f"{plural(facts['late'], 'start')} came late because the portal was down. Started now: {facts['started']}. "
-        f"Skipped: {facts['skipped']}.",
-    ),
-    Kind.SCHEDULE_ENDING: lambda facts: ("ends soon", "Renew it if it is still needed."),
-}

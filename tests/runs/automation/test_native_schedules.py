@@ -18,9 +18,22 @@ from runs import changes, dispatch, mirror, native_schedules
 from runs.audit import reconcile
 from runs.automation import schedule_clock, schedule_copies, schedule_listings, schedule_states, schedules
 from runs.governance import bypasses, freezes
-from runs.models import Action, AuditEntry, Bypass, ChangeRequest, Policy, Run, Schedule
+from runs.models import (
+    Action,
+    AuditEntry,
+    Bypass,
+    ChangeRequest,
+    Notification,
+    Policy,
+    Run,
+    RunEvent,
+    Schedule,
+)
 from runs.models.action import Kind
 from runs.models.action import State as ActionState
+from runs.models.notification import Topic
+from runs.notifications.services import subscribe
+from tests.background import notices
 from tests.cast import by
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
@@ -244,6 +257,36 @@ def test_what_is_changed_in_prefect_is_noted_once_and_put_back(
     assert (again(native).drift, again(native).drifted_at) == ([], None)
     with refused("schedule.unchanged"):
         schedule_copies.put_back(native, by=by(owner))
+
+
+def test_owner_and_administrators_are_notified_of_each_change_once_and_when_it_holds_again(
+    native: Schedule, prod: Environment, owner: User, approver: User, admin_user: User, prod_fake: FakePrefect
+) -> None:
+    let_schedule(approver, native.deployment)
+
+    def received() -> list[tuple[User | None, str]]:
+        schedule_copies.inspect()
+        found = [(each.person, each.text) for each in notices().filter(topic=Topic.SCHEDULE_DRIFT).order_by("pk")]
+        Notification.objects.all().delete()
+        return found
+
+    edit_in_prefect(prod_fake, prod, parameters={"month": "2020-01"})
+    found = received()
+    assert {person for person, _ in found} == {owner, admin_user}
+    assert len(found) == 2
+    assert not any("2020-01" in text for _, text in found)
+    assert received() == []
+    edit_in_prefect(prod_fake, prod, is_active=False)
+    assert len(received()) == 2
+    subscribe(owner, set(), by=by(owner))
+    schedule_copies.put_back(native, by=by(owner))
+    save_all()
+    assert [person for person, _ in received()] == [admin_user]
+    assert RunEvent.objects.filter(kind=RunEvent.Kind.SCHEDULE_HOLDS).count() == 1
+    edit_in_prefect(prod_fake, prod, is_active=False)
+    schedules.end(native, by=by(owner))
+    save_all()
+    assert received() == []
 
 
 def test_one_that_a_deployment_deleted_is_missing_until_it_is_put_back(

@@ -1,0 +1,81 @@
+"""Messages about schedules: paused, missed, ending, and changed in Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from flows.models import Environment
+from flows.wording import plural
+from runs.access.decisions import Target
+from runs.models import RunEvent, Schedule, Verb
+from runs.models.notification import Topic
+from runs.notifications.audience import everyone, listeners_of
+from runs.notifications.event_subjects import can_see, change_of, targets_of
+from runs.notifications.recipients import notify
+
+Kind = RunEvent.Kind
+
+
+def notify_of_schedule(event: RunEvent) -> None:
+    """Notify the owner of a schedule, those who approved it, and the subscribers who can see its deployment."""
+    change, facts = change_of(event), event.data
+    if change.environment is None:
+        return
+    what, text = SCHEDULE_TEXTS[event.kind](facts)
+    name = f"Schedule {facts['name']} of {change.title}"
+    people = [change.requested_by, change.on_behalf_of]
+    people += [approval.by for approval in change.approvals.filter(approved=True).select_related("by")]
+    notify(
+        Topic.SCHEDULE,
+        change.environment,
+        f"{name} {what}",
+        f"{text} Its owner is {change.requester}.",
+        target=Schedule.objects.get(pk=facts["schedule"]),
+        about=targets_of(change),
+        may=can_see(change),
+        concerned=[person for person in people if person],
+    )
+
+
+SCHEDULE_TEXTS: dict[str, Callable[[dict[str, Any]], tuple[str, str]]] = {
+    Kind.SCHEDULE_PAUSED: lambda facts: (
+        "is paused",
+        f"Its runs would be refused: {facts['message']} It starts no more until it is resumed or renewed.",
+    ),
+    Kind.SCHEDULE_MISSED: lambda facts: (
+        "missed starts",
+        f"{plural(facts['late'], 'start')} came late because the portal was down. Started now: {facts['started']}. "
+        f"Skipped: {facts['skipped']}.",
+    ),
+    Kind.SCHEDULE_ENDING: lambda facts: ("ends soon", "Renew it if it is still needed."),
+}
+
+
+def notify_of_drift(event: RunEvent) -> None:
+    """Notify owner and administrators that a schedule was changed in Prefect, or is again what was approved."""
+    change, facts = change_of(event), event.data
+    schedule = Schedule.objects.filter(pk=facts["schedule"]).first()
+    if change.environment is None or schedule is None:
+        return
+    if event.kind == Kind.SCHEDULE_HOLDS:
+        what, text = "is as approved again", "Prefect has it as it was approved."
+    else:
+        what = "was changed in Prefect"
+        text = f"{' '.join(facts['lines'])} Put back what was approved, request what Prefect has, or end it."
+    notify(
+        Topic.SCHEDULE_DRIFT,
+        change.environment,
+        f"Schedule {facts['name']} of {change.title} {what}",
+        f"{text} Its owner is {change.requester}.",
+        target=schedule,
+        about=targets_of(change),
+        may=can_see(change),
+        default_to={*managers_of(change.environment), change.requested_by_id or 0, change.on_behalf_of_id or 0},
+    )
+
+
+def managers_of(environment: Environment) -> set[int]:
+    """Return the keys of the people who can manage a whole environment, its administrators."""
+    place = Target.whole(environment)
+    return {each.key or 0 for each in listeners_of(everyone()) if each.can(Verb.MANAGE, place)}
