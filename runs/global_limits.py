@@ -13,12 +13,17 @@ from runs.models import Verb
 
 
 def sees_limit(by: Actor, permissions: Permissions) -> Q:
-    """Return the condition for the limits that a visible deployment shares, and for those of whole environments."""
+    """Return the condition for the limits in Prefect that a visible deployment shares, or of whole environments."""
+    return Q(deleted_upstream_at=None) & sees_row(permissions)
+
+
+def sees_row(permissions: Permissions) -> Q:
+    """Return the same for all limits, also deleted ones and those that Prefect is to have: for their actions."""
     sharing = permissions.deployments().filter(
         environment=OuterRef("environment"), shared_limit=OuterRef("name"), deleted_upstream_at=None
     )
     whole = permissions.whole_environments(Verb.SEE)
-    return Q(deleted_upstream_at=None) & (Q(Exists(sharing.order_by())) | whole)
+    return Q(Exists(sharing.order_by())) | whole
 
 
 GLOBAL_LIMITS = Listing(

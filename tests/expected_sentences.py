@@ -448,8 +448,17 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "level.threshold": ["The threshold is above 0 and at most {} {}."],
     "limit.active": ["A concurrency limit is active or inactive."],
+    "limit.decay": ["Slot decay is a number of slots a second, from 0."],
+    "limit.exists": ["{} has a concurrency limit {} already. Change that one."],
+    "limit.name": [
+        "Give the limit a name of 1 to {} characters without {} that does not begin with “{}”.",
+    ],
     "limit.number": ["The {} must be a whole number from {}.", "The {} must be a whole number."],
     "limit.pending": ["Another change of the limits of {} is pending. Try again when it has finished."],
+    "limit.scoped": [
+        "{} is a scope of its Prefect server, and a concurrency limit holds back the runs of all environments there. "
+        "Create it in Prefect.",
+    ],
     "limit.shared": ["The limit of {} is the global concurrency limit {}, which others share. Change that one."],
     "limit.strategy": ["Runs beyond the limit can be {}."],
     "limit.unknown": ["A {} has no {}."],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -11,6 +13,8 @@ from flows.models import Environment, GlobalLimit
 from flows.prefect_api import connect
 from flows.prefect_api.records import PrefectError
 
+# When a limit was read that Prefect never had.
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 COLUMNS = [f.name for f in GlobalLimit._meta.concrete_fields if f.name not in {"id", "environment", "name"}]
 
 
@@ -25,6 +29,19 @@ def sync(environment: Environment) -> bool:
         health.record_limits(environment, None, str(error))
         return False
     return True
+
+
+def reserve(environment: Environment, name: str) -> GlobalLimit:
+    """Lock and return the row of a limit, for the action that creates it; a new one is marked as not in Prefect."""
+    nothing = {"concurrency_limit": 0, "synced_at": NEVER, "deleted_upstream_at": timezone.now()}
+    row, _ = GlobalLimit.objects.get_or_create(environment=environment, name=name, defaults=nothing)
+    return lock(row)
+
+
+def lock(limit: GlobalLimit) -> GlobalLimit:
+    """Lock the row of a limit and return it as it is now."""
+    rows = GlobalLimit.objects.select_related("environment__server").select_for_update(of=["self"])
+    return rows.get(pk=limit.pk)
 
 
 def refresh(environment: Environment) -> None:

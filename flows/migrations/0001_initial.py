@@ -485,7 +485,7 @@ class Migration(migrations.Migration):
             name="GlobalLimit",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
-                ("prefect_id", models.UUIDField()),
+                ("prefect_id", models.UUIDField(help_text="Empty until Prefect has it.", null=True)),
                 ("name", models.CharField(max_length=300)),
                 ("concurrency_limit", models.IntegerField(help_text="Slots that can be used at a time.")),
                 (

@@ -377,6 +377,14 @@ class PrefectClient:
         """Set `concurrency_limit` or `is_active` of a global limit; what is not given stays, slots in use too."""
         limit_calls.change(self._transport, limit_id, changes)
 
+    def create_global_limit(self, name: str, columns: Mapping[str, JSON]) -> None:
+        """Create a global limit, or that of a tag, with `concurrency_limit`, `is_active`, `slot_decay_per_second`."""
+        limit_calls.create(self._transport, name, columns)
+
+    def delete_global_limit(self, limit_id: UUID) -> None:
+        """Delete a global limit, whoever holds slots of it; deployments that share it have no limit then."""
+        limit_calls.delete(self._transport, limit_id)
+
     def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:
         """Set the concurrency limit of a deployment, None for none, and all of its concurrency options.
 

@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema, Status
 
+from flows.models import GlobalLimit
 from portal.api import paging
 from portal.api.actions import ActionRow, Requested
 from portal.api.bodies import body
@@ -19,6 +20,7 @@ from portal.api.run_schemas import ArtifactRow, LogLineRow, RunRow, StateRow, Ta
 from runs import listings, requests
 from runs.access.decisions import Permissions, Target
 from runs.actors import Actor
+from runs.global_limits import sees_row
 from runs.models import Action, Run, Verb
 from runs.work_pools import WORK_POOLS
 
@@ -154,5 +156,6 @@ def read_action(request: HttpRequest, number: int) -> ActionRow:
         | Q(deployment__in=listings.DEPLOYMENTS.rows(by).values("pk"))
         | Q(pool__in=pools)
         | Q(queue__pool__in=pools)
+        | Q(global_limit__in=GlobalLimit.objects.filter(sees_row(Permissions.of(by))).values("pk"))
     )
     return ActionRow.of(one(Action.objects.filter(visible), "action", pk=number))

@@ -64,6 +64,20 @@ def add_limits(commands: Subparsers) -> None:
     )
     finish_parser(parser)
 
+    parser = add_command(commands, "create-limit", create_limit, "Create such a limit")
+    parser.add_argument("name", metavar="NAME", help="its name")
+    parser.add_argument("--tag", action="store_true", help="NAME is a tag, of which it limits the task runs")
+    parser.add_argument("--limit", type=int, required=True, metavar="N", help="slots at a time")
+    parser.add_argument(
+        "--slot-decay", type=float, default=0.0, metavar="N", help="slots a second that become free by themselves"
+    )
+    add_environment(parser, is_required=True)
+    finish_parser(parser, is_confirmed=False)
+
+    parser = add_command(commands, "delete-limit", delete_limit, "Delete such a limit")
+    parser.add_argument("number", type=int, metavar="NUMBER", help="its number")
+    finish_parser(parser)
+
 
 def add_pool(parser: CommandParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the work pool")
@@ -146,6 +160,20 @@ def change_limit(portal: Portal, options: Namespace, screen: Screen) -> int:
         options.number, options.reason, ticket=options.ticket, confirm=options.confirm, **changes
     )
     return finish_request(portal, made, options, screen)
+
+
+def create_limit(portal: Portal, options: Namespace, screen: Screen) -> int:
+    name = f"tag:{options.name}" if options.tag else options.name
+    columns = {"slot_decay_per_second": options.slot_decay, "ticket": options.ticket}
+    made = portal.create_concurrency_limit(options.environment, name, options.limit, options.reason, **columns)
+    return finish_request(portal, made, options, screen)
+
+
+def delete_limit(portal: Portal, options: Namespace, screen: Screen) -> int:
+    consent = {"ticket": options.ticket, "confirm": options.confirm}
+    return finish_request(
+        portal, portal.delete_concurrency_limit(options.number, options.reason, **consent), options, screen
+    )
 
 
 def chosen_limits(options: Namespace, **others: Any) -> dict[str, Any]:

@@ -171,6 +171,23 @@ class Portal:
         answer = self._session.send("PATCH", path("concurrency-limits", number), body=body, key=str(uuid4()))
         return decode(Requested, answer.body)
 
+    def create_concurrency_limit(
+        self, environment: str, name: str, concurrency_limit: int, reason: str = "", **options: Any
+    ) -> Requested:
+        """Create a limit; the name of that of a tag begins with “tag:”.
+
+        The other options are those of the API: is_active, slot_decay_per_second, ticket.
+        """
+        body = {"environment": environment, "name": name, "concurrency_limit": concurrency_limit, "reason": reason}
+        return self._post(Requested, "/concurrency-limits", {**body, **options})
+
+    def delete_concurrency_limit(
+        self, number: int, reason: str = "", *, ticket: str = "", confirm: str = ""
+    ) -> Requested:
+        """Delete a limit; in a protected environment that needs its name as `confirm`, and an approval."""
+        body = {"reason": reason, "ticket": ticket, "confirm": confirm}
+        return self._post(Requested, path("concurrency-limits", number, "delete"), body)
+
     def resource_profiles(self, environment: str = "", **filters: Any) -> Iterator[ResourceProfile]:
         """List resource profiles by name; `filters` are those of the API: name, pool, type, active."""
         return self._rows(ResourceProfile, "/resource-profiles", {"environment": environment, **filters})

@@ -55,7 +55,8 @@ def change_capacity(action: Action) -> None:
     reach.refresh(target)
     left = differing(target, wanted)
     if left:
-        actions.settle(action, to=State.FAILED, message=f"Prefect did not accept it. {target} has {describe(left)}.")
+        message = f"Prefect did not accept it. {target} has another state: {describe(left)}."
+        actions.settle(action, to=State.FAILED, message=message)
     else:
         actions.settle(action, to=State.DONE)
 
@@ -73,6 +74,9 @@ def differing(target: Capacity, columns: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe(columns: Mapping[str, Any]) -> str:
+    """Return columns as Prefect has them now, in words."""
+    if (is_there := columns.get("is_there")) is not None:
+        return "it is in Prefect" if is_there else "it is not in Prefect"
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in columns.items())
 
 
@@ -95,7 +99,19 @@ def refresh_queue(queue: WorkQueue) -> None:
 def refresh_global_limit(limit: GlobalLimit) -> None:
     limit_catalog.refresh(limit.environment)
     # The id too: a limit that was deleted and created again in Prefect is the same row.
-    limit.refresh_from_db(fields=["prefect_id", "concurrency_limit", "is_active"])
+    columns = ["prefect_id", "concurrency_limit", "is_active", "slot_decay_per_second", "deleted_upstream_at"]
+    limit.refresh_from_db(fields=columns)
+
+
+def send_to_global_limit(client: PrefectClient, limit: GlobalLimit, wanted: Mapping[str, Any]) -> None:
+    """Create, delete or change a limit; one that an earlier attempt created or deleted is left as it is."""
+    is_there = wanted.get("is_there")
+    if is_there is None:
+        client.update_global_limit(limit.prefect_id, wanted)
+    elif is_there and not limit.is_there:
+        client.create_global_limit(limit.name, {name: value for name, value in wanted.items() if name != "is_there"})
+    elif limit.is_there and not is_there:
+        client.delete_global_limit(limit.prefect_id)
 
 
 def send_to_deployment(client: PrefectClient, deployment: Deployment, wanted: Mapping[str, Any]) -> None:
@@ -118,7 +134,5 @@ REACHES: dict[type, Reach] = {
     WorkQueue: Reach(
         refresh_queue, lambda client, queue, wanted: client.update_work_queue(queue.pool.name, queue.name, wanted)
     ),
-    GlobalLimit: Reach(
-        refresh_global_limit, lambda client, limit, wanted: client.update_global_limit(limit.prefect_id, wanted)
-    ),
+    GlobalLimit: Reach(refresh_global_limit, send_to_global_limit),
 }

@@ -92,7 +92,7 @@ def request(
         place = place_of(target)
         require(by, Verb.PAUSE if kind in PAUSES else Verb.MANAGE, place)
         if target.deleted_upstream_at:
-            raise Refused("target.gone", f"Prefect no longer has the {noun} {target} in {target.environment}.")
+            raise gone(target)
         if isinstance(target, Deployment):
             require_in_scope(target)
         # 2. What would change. The mirrored values; Prefect's own are read before the action is sent.
@@ -105,9 +105,7 @@ def request(
         before = {name: before[name] for name in changed}
         requirements_for(place).require_reason_and_ticket("change of a limit", reason=reason, ticket=ticket)
         if kind in LIMITS and actions_on(target).filter(kind__in=LIMITS, state__in=OPEN).exists():
-            raise Refused(
-                "limit.pending", f"Another change of the limits of {target} is pending. Try again when it has finished."
-            )
+            raise pending(target)
         # 3. More than before in a protected environment.
         found = list(loosenings(target, changed, by))
         proposal = Proposal(str(target.pk), f"{noun} {target} in {target.environment}", before, changed)
@@ -132,6 +130,17 @@ def request(
 def place_of(target: Capacity) -> Target:
     """Return what a grant must cover: a pool has runs of all deployments that use it, so the whole environment."""
     return Target.of(target) if isinstance(target, Deployment) else Target.whole(target.environment)
+
+
+def gone(target: Capacity) -> Refused:
+    _, noun, _ = SUBJECTS[type(target)]
+    return Refused("target.gone", f"Prefect no longer has the {noun} {target} in {target.environment}.")
+
+
+def pending(target: Capacity) -> Refused:
+    return Refused(
+        "limit.pending", f"Another change of the limits of {target} is pending. Try again when it has finished."
+    )
 
 
 def columns(values: Mapping[str, Any]) -> Before:

@@ -25,6 +25,7 @@ from runs.governance import (
     deployment_moves,
     freezes,
     grants,
+    limit_lifecycle,
     limits,
     policies,
     resource_profiles,
@@ -168,6 +169,10 @@ def set_limits(model: type[Deployment | WorkPool | WorkQueue | GlobalLimit]) -> 
     return apply
 
 
+def delete_limit(rules: RuleChange, consent: Consent) -> None:
+    limit_lifecycle.delete(stored(GlobalLimit, rules), **consent, ticket=rules.change.ticket)
+
+
 def resume(model: type[WorkPool | WorkQueue]) -> Callable[[RuleChange, Consent], None]:
     def apply(rules: RuleChange, consent: Consent) -> None:
         limits.resume(stored(model, rules), **consent, ticket=rules.change.ticket)
@@ -197,6 +202,7 @@ APPLY: dict[str, Callable[[RuleChange, Consent], None]] = {
     "pool.limit": set_limits(WorkPool),
     "queue.limit": set_limits(WorkQueue),
     "global_limit.limit": set_limits(GlobalLimit),
+    "global_limit.delete": delete_limit,
     "pool.resume": resume(WorkPool),
     "queue.resume": resume(WorkQueue),
 }

@@ -96,6 +96,8 @@ class Before(TypedDict, total=False):
     collision_strategy: str
     priority: int
     is_active: bool
+    slot_decay_per_second: float
+    # Whether Prefect has the limit.
     is_there: bool
 
 
@@ -210,7 +212,19 @@ class Action(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{NAMES[Kind(self.kind)].format(self.target)} ({self.state_label})"
+        return f"{self.name} ({self.state_label})"
+
+    @property
+    def name(self) -> str:
+        """What is done to which target."""
+        return self.title if "is_there" in self.wanted else NAMES[Kind(self.kind)].format(self.target)
+
+    @property
+    def title(self) -> str:
+        """What is done, on the page of its target; a limit that is created has no page yet."""
+        if (is_there := self.wanted.get("is_there")) is not None:
+            return f"{'Create' if is_there else 'Delete'} concurrency limit {self.target}"
+        return self.get_kind_display()
 
     @property
     def target(self) -> Run | Capacity:

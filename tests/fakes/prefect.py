@@ -588,6 +588,24 @@ class FakePrefect(PrefectClient):
         if not self.ignores_changes:
             self.change_global_limit(limit_id, **changes)
 
+    def create_global_limit(self, name: str, columns: Mapping[str, JSON]) -> None:
+        self._call("create_global_limit", name=name, columns=dict(columns))
+        if name in {each.name for each in self._limits.values()}:
+            raise Rejected(f"{WHERE} has a concurrency limit {name}.", code="request.rejected", status=409)
+        if not self.ignores_changes:
+            self.add_global_limit(name, **columns)
+
+    def delete_global_limit(self, limit_id: UUID) -> None:
+        self._call("delete_global_limit", limit_id=limit_id)
+        if limit_id not in self._limits:
+            raise NotFound(f"{WHERE} has no concurrency limit {limit_id}.", code="object.not_found", status=404)
+        if self.ignores_changes:
+            return
+        name = self._limits.pop(limit_id).name
+        for each in self._deployments.values():
+            if each.limit_name == name:
+                self.change_deployment(each.id, limit_name="", concurrency_limit=None)
+
     def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:
         self._call("set_deployment_limit", deployment_id=deployment_id, limit=limit, options=dict(options))
         record = self._known_deployment(deployment_id)

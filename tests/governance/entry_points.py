@@ -535,6 +535,20 @@ DOORS: dict[str, Door] = {
         "admin/flows/globallimit/<int:pk>/limits/",
         press("flows_globallimit_limits", "global_limit", concurrency_limit="9", reason="r", confirm=slug),
     ),
+    "create a concurrency limit, by page": Door(
+        "admin/flows/globallimit/new/",
+        press(
+            "flows_globallimit_new",
+            environment=lambda site: site.environment.pk,
+            name="new",
+            concurrency_limit="1",
+            reason="r",
+        ),
+    ),
+    "delete a concurrency limit, by page": Door(
+        "admin/flows/globallimit/<int:pk>/remove/",
+        press("flows_globallimit_remove", "global_limit", reason="r", confirm=slug),
+    ),
     "create a resource profile, by page": Door(
         "admin/runs/resourceprofile/new/", press("runs_resourceprofile_new", **PROFILE)
     ),

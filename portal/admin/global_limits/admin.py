@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_http_methods, require_POST
 
 from flows.models import Environment, GlobalLimit
 from portal.admin import limit_form
-from portal.admin.actions import redirect_back
+from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
 from portal.admin.global_limits.filters import ActiveFilter, KindFilter
+from portal.admin.global_limits.forms import LimitForm
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import times
 from portal.ui.run_links import list_url
 from runs.audit.lines import Columns
+from runs.errors import Refused
 from runs.global_limits import GLOBAL_LIMITS
-from runs.governance import limits
+from runs.governance import limit_lifecycle, limits
 from runs.governance.loosening import is_guarded
+from runs.models import Action, Verb
+from runs.models.action import LIMITS, State
 
 DEPLOYMENTS = 20
+# How many limits that are to be created the list names, and how long those that failed.
+REQUESTED, RECENT = 5, timedelta(hours=1)
 
 
 @admin.register(GlobalLimit)
@@ -75,12 +84,59 @@ class GlobalLimitAdmin(RestrictedAdmin):
         return times.relative_time(limit.synced_at)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        context = {"unread": unread(request), **(extra_context or {})}
+        context = {
+            "unread": unread(request),
+            "may_create": permissions_of(request).can_any(Verb.MANAGE),
+            "requested": requested(request),
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        change = self.admin_site.admin_view(require_POST(self.limits))
-        return [path("<int:pk>/limits/", change, name="flows_globallimit_limits"), *super().get_urls()]
+        new = require_http_methods(["GET", "HEAD", "POST"])(self.new)
+        change, delete = require_POST(self.limits), require_POST(self.delete)
+        own = [
+            path("new/", self.admin_site.admin_view(new), name="flows_globallimit_new"),
+            path("<int:pk>/limits/", self.admin_site.admin_view(change), name="flows_globallimit_limits"),
+            path("<int:pk>/remove/", self.admin_site.admin_view(delete), name="flows_globallimit_remove"),
+        ]
+        return [*own, *super().get_urls()]
+
+    # A new one
+
+    def new(self, request: HttpRequest) -> HttpResponse:
+        """Show the form; on POST request the limit."""
+        data = request.POST if request.method == "POST" else None
+        form = LimitForm(permissions_of(request), data, initial=request.GET.dict())
+        if data is not None and form.is_valid() and self.create(request, form):
+            return HttpResponseRedirect(reverse("admin:flows_globallimit_changelist"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "New concurrency limit",
+            "opts": self.opts,
+            "form": form,
+        }
+        return render(request, "portal/global_limit/form.html", context)
+
+    def create(self, request: HttpRequest, form: LimitForm) -> bool:
+        """Request the limit of a valid form; False if it is refused, which the form then says."""
+        values = form.cleaned_data
+        try:
+            limit_lifecycle.create(
+                values["environment"],
+                form.limit_name,
+                form.columns,
+                by=actor_of(request),
+                reason=values["reason"].strip(),
+                ticket=values["ticket"].strip(),
+            )
+        except Refused as refusal:
+            form.refuse(refusal)
+            return False
+        messages.success(request, "Concurrency limit requested. It is listed in a few seconds.")
+        return True
+
+    # Its page
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -101,6 +157,27 @@ class GlobalLimitAdmin(RestrictedAdmin):
     def limits(self, request: HttpRequest, pk: int) -> HttpResponse:
         limit_form.change_limits(request, self.visible_or_404(request, pk))
         return redirect_back(request, reverse("admin:flows_globallimit_change", args=[pk]))
+
+    def delete(self, request: HttpRequest, pk: int) -> HttpResponse:
+        limit: GlobalLimit = self.visible_or_404(request, pk)
+
+        def act(reason: str) -> object:
+            consent = {"ticket": ticket_of(request), "confirm": request.POST.get("confirm", "")}
+            return limit_lifecycle.delete(limit, by=actor_of(request), reason=reason, **consent)
+
+        perform(request, act, "Deletion requested. It takes effect in a few seconds.")
+        return redirect_back(request, reverse("admin:flows_globallimit_changelist"))
+
+
+def requested(request: HttpRequest) -> list[Action]:
+    """Return the newest limits that are to be created and that Prefect does not have yet; one query."""
+    place = permissions_of(request).whole_environments(Verb.SEE)
+    limits = GlobalLimit.objects.filter(place, deleted_upstream_at__isnull=False)
+    rows = Action.objects.filter(
+        kind__in=LIMITS, wanted__is_there=True, global_limit__in=limits, requested_at__gt=timezone.now() - RECENT
+    )
+    newest = rows.exclude(state=State.DONE).select_related("global_limit__environment").order_by("-pk")
+    return list(newest[:REQUESTED])
 
 
 def page_context(request: HttpRequest, limit: GlobalLimit) -> dict[str, Any]:

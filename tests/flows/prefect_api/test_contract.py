@@ -580,6 +580,26 @@ def test_a_global_limit_changes_and_nothing_else_of_it(bench: Bench, client: Pre
         client.update_global_limit(uuid4(), {"is_active": False})
 
 
+@pytest.mark.parametrize("prefix", ["", "tag:"])
+def test_a_global_limit_is_created_once_and_deleted(client: PrefectClient, prefix: str) -> None:
+    name = f"{prefix}contract-{uuid4()}"
+    columns: dict[str, JSON] = {"concurrency_limit": 3, "is_active": False, "slot_decay_per_second": 0.5}
+
+    def found() -> list[GlobalLimitRecord]:
+        return [each for each in client.global_limits() if each.name == name]
+
+    client.create_global_limit(name, columns)
+    (made,) = found()
+    assert made == GlobalLimitRecord(made.id, name, 3, 0, False, 0.5)
+    # A name is unique: a create that is sent again makes no second one.
+    with pytest.raises(PrefectError):
+        client.create_global_limit(name, columns)
+    client.delete_global_limit(made.id)
+    assert found() == []
+    with pytest.raises(NotFound):
+        client.delete_global_limit(made.id)
+
+
 def test_the_limit_of_a_deployment_is_not_among_the_global_ones(client: PrefectClient, deployment_id: UUID) -> None:
     client.set_deployment_limit(deployment_id, 2, {})
     assert not [each for each in client.global_limits() if str(deployment_id) in each.name]

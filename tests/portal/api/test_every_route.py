@@ -310,6 +310,23 @@ ROUTES = [
     ),
     Route(
         "post",
+        "/concurrency-limits",
+        "create a concurrency limit, by page",
+        post(
+            "/concurrency-limits",
+            lambda there: {"environment": there.slug, "name": "new", "concurrency_limit": 1, "reason": "r"},
+        ),
+    ),
+    Route(
+        "post",
+        "/concurrency-limits/{number}/delete",
+        "delete a concurrency limit, by page",
+        lambda caller, there: caller.post(
+            f"/concurrency-limits/{there.global_limit.pk}/delete", {"reason": "r", "confirm": there.slug}
+        ),
+    ),
+    Route(
+        "post",
         "/service-levels",
         "create a service level, by page",
         post("/service-levels", lambda there: {"environment": there.slug, "kind": "late", "threshold": 7}),
