@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from typing import Any
+from uuid import UUID
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from flows.db_text import sanitize
@@ -27,6 +29,7 @@ from runs.models.action import (
     RECOVERIES,
     RETRIES,
     SCHEDULES,
+    SINGLE_PAUSES,
     Before,
     Capacity,
     Kind,
@@ -60,7 +63,7 @@ RESULTS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys(RECOVERIES, RECOVERED),
     **dict.fromkeys(RETRIES, RETRIED),
     **dict.fromkeys(LIMITS, LIMITED),
-    **dict.fromkeys(SCHEDULES, SAVED),
+    **dict.fromkeys([*SCHEDULES, *SINGLE_PAUSES], SAVED),
     **{kind: {} for kind in PAUSES},
 }
 
@@ -93,6 +96,7 @@ def create(
     freeze: Freeze | None = None,
     change: ChangeRequest | None = None,
     schedule: Schedule | None = None,
+    prefect_schedule: UUID | None = None,
 ) -> Action:
     """Insert an action and queue it, in the current transaction: a task never runs for one that was rolled back."""
     on: dict[str, Any] = {COLUMNS[type(target)]: target}
@@ -109,6 +113,7 @@ def create(
         freeze=freeze,
         change=change,
         schedule=schedule,
+        prefect_schedule=prefect_schedule,
         **on,
     )
     queue.enqueue("runs.tasks.carry_out", action.pk)
@@ -169,6 +174,11 @@ def request_save(schedule: Schedule, *, by: Actor | None = None, reason: str = "
             is_automatic=by is None,
             schedule=schedule,
         )
+
+
+def open_single_pauses(deployment: Deployment) -> QuerySet[Action]:
+    """Return the open pauses and resumptions of single schedules of a deployment in Prefect."""
+    return Action.objects.filter(deployment=deployment, kind__in=SINGLE_PAUSES, state__in=OPEN)
 
 
 def settle_ended(runs: Collection[Run]) -> list[audit.Act]:

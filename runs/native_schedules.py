@@ -39,6 +39,19 @@ def copy_of(schedule: Schedule) -> dict[str, Any] | None:
     return next((each for each in schedule.deployment.schedules if slug and each.get("slug") == slug), None)
 
 
+def schedule_in_prefect(deployment: Deployment, reference: object) -> dict[str, Any] | None:
+    """Return the schedule of a deployment with this id in Prefect or slug, as last synced; None if there is none."""
+    name = str(reference or "")
+    by_id = {str(each["id"]): each for each in deployment.schedules}
+    by_slug = {str(each.get("slug") or ""): each for each in deployment.schedules}
+    return by_id.get(name.lower()) or by_slug.get(name) if name else None
+
+
+def fingerprint(found: Mapping[str, Any]) -> str:
+    """Return a digest of a schedule that a sync has read, of all but whether it is active and how that is worded."""
+    return canonical.digest({name: found.get(name) for name in ("id", "slug", "rule", "parameters")})
+
+
 def wanted_state(schedule: Schedule) -> str:
     """Return what Prefect's copy is to be: active, paused or deleted."""
     return "deleted" if not schedule.is_live else "active" if is_to_be_active(schedule) else "paused"

@@ -717,6 +717,8 @@ SENTENCES: dict[str, list[str]] = {
     "schedule.over": [
         "{} has no start left. Renew it with a later end.",
     ],
+    "schedule.own": ["{} is a schedule of the portal. Pause or resume that one."],
+    "schedule.pending": ["Another change of this schedule of {} is pending. Try again when it has finished."],
     "schedule.rrule": [
         "A recurrence rule has at most {} starts a day, and COUNT={}.",
         "A recurrence rule is DAILY, WEEKLY, MONTHLY or YEARLY. For more often use cron or an interval.",

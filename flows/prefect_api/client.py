@@ -360,6 +360,18 @@ class PrefectClient:
         else:
             self._transport.write(f"{path}/{schedule.id}", body, act=act, hidden=hidden, method="PATCH")
 
+    def switch_schedule(self, deployment_id: UUID, schedule: ScheduleRecord, *, is_active: bool) -> None:
+        """Pause or resume one schedule of a deployment; its rule, slug and other columns stay.
+
+        `schedule` is what Prefect has. Prefect deletes the runs that it has planned for the deployment, and plans those
+        of its active schedules again.
+        """
+        # With its parameters, which Prefect empties if they are not named; what else is not named stays.
+        body: JSON = {"active": is_active, "parameters": schedule.parameters}
+        path, hidden = f"/deployments/{deployment_id}/schedules/{schedule.id}", without_values(schedule.parameters)
+        act = f"{'resume' if is_active else 'pause'} schedule {schedule.id}"
+        self._transport.write(path, body, act=act, hidden=hidden, method="PATCH")
+
     def delete_schedule(self, deployment_id: UUID, schedule_id: UUID) -> None:
         """Delete one schedule of a deployment, with the runs that Prefect has planned for the deployment."""
         path = f"/deployments/{deployment_id}/schedules/{schedule_id}"

@@ -15,12 +15,12 @@ from runs.errors import Refused
 from runs.governance import limits
 from runs.governance.loosening import is_guarded
 from runs.models import Action, ChangeRequest, Verb
-from runs.models.action import LIMITS, PAUSES, Capacity, State
+from runs.models.action import LIMITS, PAUSES, SINGLE_PAUSES, Capacity, State
 
 STRATEGY, STANDARD = "collision_strategy", "ENQUEUE"
 DONE = "Change of the limit requested. It takes effect in a few seconds."
 # kind of action of which the last one is shown while it is not done
-FAMILIES = (PAUSES, LIMITS)
+FAMILIES = (PAUSES, LIMITS, SINGLE_PAUSES)
 # More actions on one target than are read: the last one of each family is among them, or is long done.
 RECENT = 20
 
@@ -41,7 +41,7 @@ def context(permissions: Permissions, target: Capacity) -> dict[str, Any]:
 
 
 def open_requests(target: Capacity) -> list[Action]:
-    """Return the last pause and the last change of a limit, as far as they are not done."""
+    """Return the last pause, of all or of one schedule, and the last change of a limit, as far as they are not done."""
     return unfinished(list(limits.actions_on(target).order_by("-pk")[:RECENT]))
 
 

@@ -27,6 +27,7 @@ from portal.api import (
     notification_rule_routes,
     pin_routes,
     pool_routes,
+    prefect_schedule_routes,
     preset_routes,
     problems,
     profile_routes,
@@ -50,6 +51,7 @@ Errors are problem details (RFC 9457): `code` is for programs and stays, `detail
 ROUTERS = (
     # Before the routes of deployments, which would take its end for the name of a deployment.
     limit_routes.router,
+    prefect_schedule_routes.router,
     drift_routes.router,
     profile_routes.router,
     pin_routes.router,

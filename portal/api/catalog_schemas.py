@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -9,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.urls import reverse
-from ninja import Field
+from ninja import Field, Schema
 
 from flows import parameters as schemas
 from flows.models import Deployment, Environment
@@ -103,8 +104,24 @@ class DeploymentRow(Row):
         return cls(**deployment_columns(row))
 
 
+class PrefectSchedule(Schema):
+    """A schedule that Prefect has: from code, made there, or kept there for the portal."""
+
+    id: UUID = Field(description="Prefect's id.")
+    slug: str = Field(description="Its name in the code; empty if it has none.")
+    description: str = Field(description="When it is due.", examples=["cron 0 6 * * * (UTC)"])
+    is_active: bool
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> PrefectSchedule:
+        names = ("id", "description", "is_active")
+        return cls(slug=found.get("slug") or "", **{name: found[name] for name in names})
+
+
 class DeploymentDetail(DeploymentRow):
     """A deployment with the schema of its parameters."""
+
+    prefect_schedules: list[PrefectSchedule] = Field(description="The schedules that Prefect has, as last synced.")
 
     parameter_schema: dict[str, Any] = Field(description="JSON Schema, without defaults that may hold a secret.")
     parameter_defaults: dict[str, Any] = Field(description="Defaults of the deployment, secrets masked.")
@@ -117,6 +134,7 @@ class DeploymentDetail(DeploymentRow):
         shown = visibility.can_view_parameters(permissions, row)
         return cls(
             **deployment_columns(row),
+            prefect_schedules=[PrefectSchedule.of(each) for each in row.schedules],
             parameter_schema=schemas.published(row.parameter_schema, with_values=shown),
             parameter_defaults=schemas.mask(row.parameter_schema, row.parameter_defaults) if shown else {},
             may_run=decision.allowed,

@@ -62,9 +62,20 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
+class PrefectSchedule:
+    """A schedule that Prefect has; `slug` is its name in the code, empty if it has none."""
+
+    id: str
+    slug: str
+    description: str
+    is_active: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentDetail(Deployment):
     """`etag` is its version, which an edit sends back: what is edited is what was read."""
 
+    prefect_schedules: list[PrefectSchedule]
     parameter_schema: dict[str, Any]
     parameter_defaults: dict[str, Any]
     may_run: bool

@@ -94,6 +94,9 @@ def add_catalog(commands: Subparsers) -> None:
     for name, what in (("pause", "Pause the schedules of a deployment"), ("resume", "Resume them")):
         parser = add_command(commands, name, edit, what)
         add_deployment(parser)
+        parser.add_argument(
+            "--schedule", default="", metavar="NAME", help="only this schedule in Prefect, by its slug or id"
+        )
         add_reason(parser)
         add_wait(parser, "Prefect confirms it")
 
@@ -190,7 +193,12 @@ def retry(portal: Portal, options: Namespace, screen: Screen) -> int:
 
 
 def edit(portal: Portal, options: Namespace, screen: Screen) -> int:
-    act = portal.pause if options.command == "pause" else portal.resume
+    is_pause = options.command == "pause"
+    if options.schedule:
+        switch = portal.pause_prefect_schedule if is_pause else portal.resume_prefect_schedule
+        made = switch(options.environment, options.name, options.schedule, options.reason, ticket=options.ticket)
+        return finish_action(portal, made, options, screen)
+    act = portal.pause if is_pause else portal.resume
     made = act(options.environment, options.name, options.reason, ticket=options.ticket)
     return finish_action(portal, made, options, screen)
 

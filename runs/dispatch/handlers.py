@@ -13,9 +13,10 @@ from runs.dispatch.capacity import change_capacity
 from runs.dispatch.leases import backoff, record_attempt, take_lease
 from runs.dispatch.recover_run import recover_run
 from runs.dispatch.save_schedule import save_schedule
+from runs.dispatch.switch_schedule import switch_schedule
 from runs.errors import Refused
 from runs.models import Action
-from runs.models.action import CANCELS, LIMITS, PAUSES, RECOVERIES, RETRIES, SCHEDULES, Kind, State
+from runs.models.action import CANCELS, LIMITS, PAUSES, RECOVERIES, RETRIES, SCHEDULES, SINGLE_PAUSES, Kind, State
 
 # Each sends the action, or checks on one that was sent, and settles it if the result is known. May raise `Refused` and
 # `PrefectError`.
@@ -24,6 +25,7 @@ HANDLERS: dict[Kind, Callable[[Action], None]] = {
     **dict.fromkeys([*RECOVERIES, *RETRIES], recover_run),
     **dict.fromkeys([*PAUSES, *LIMITS], change_capacity),
     **dict.fromkeys(SCHEDULES, save_schedule),
+    **dict.fromkeys(SINGLE_PAUSES, switch_schedule),
 }
 # What a handler reads of other tables, in one query.
 RELATED = (

@@ -845,8 +845,17 @@ class Migration(migrations.Migration):
                             ("resume", "Resume"),
                             ("limit", "Change limits"),
                             ("schedule", "Save schedule"),
+                            ("pause one", "Pause schedule"),
+                            ("resume one", "Resume schedule"),
                         ],
                         max_length=10,
+                    ),
+                ),
+                (
+                    "prefect_schedule",
+                    models.UUIDField(
+                        help_text="Prefect's id of the one schedule of a deployment that is paused or resumed.",
+                        null=True,
                     ),
                 ),
                 (
@@ -964,6 +973,13 @@ class Migration(migrations.Migration):
                         condition=models.Q(("kind__in", ["limit"]), ("state__in", ["wanted", "sent"])),
                         fields=("global_limit",),
                         name="unique_open_limit_per_global_limit",
+                    ),
+                    models.UniqueConstraint(
+                        condition=models.Q(
+                            ("kind__in", ["pause one", "resume one"]), ("state__in", ["wanted", "sent"])
+                        ),
+                        fields=("deployment", "prefect_schedule"),
+                        name="unique_open_pause_per_prefect_schedule",
                     ),
                     models.UniqueConstraint(
                         condition=models.Q(("is_automatic", True), ("kind__in", ["put back", "fail"])),
@@ -2543,6 +2559,15 @@ class Migration(migrations.Migration):
                         ("kind__in", ["schedule"]),
                         ("run__isnull", True),
                         ("schedule__isnull", False),
+                        ("deployment__isnull", False),
+                        ("global_limit__isnull", True),
+                        ("pool__isnull", True),
+                        ("queue__isnull", True),
+                    ),
+                    models.Q(
+                        ("kind__in", ["pause one", "resume one"]),
+                        ("prefect_schedule__isnull", False),
+                        ("run__isnull", True),
                         ("deployment__isnull", False),
                         ("global_limit__isnull", True),
                         ("pool__isnull", True),

@@ -23,6 +23,8 @@ class Kind(models.TextChoices):
     RESUME = "resume", "Resume"
     LIMIT = "limit", "Change limits"
     SCHEDULE = "schedule", "Save schedule"
+    PAUSE_ONE = "pause one", "Pause schedule"
+    RESUME_ONE = "resume one", "Resume schedule"
 
 
 class State(models.TextChoices):
@@ -45,6 +47,8 @@ PAUSES = (Kind.PAUSE, Kind.RESUME)
 LIMITS = (Kind.LIMIT,)
 # Of one schedule that Prefect keeps for the portal: on its deployment.
 SCHEDULES = (Kind.SCHEDULE,)
+# Of one schedule that Prefect has from code, or that was made there: on its deployment.
+SINGLE_PAUSES = (Kind.PAUSE_ONE, Kind.RESUME_ONE)
 # On a deployment, a work pool, a work queue or a global limit: one of these columns.
 ON_CAPACITY = (*PAUSES, *LIMITS)
 CAPACITIES = ("deployment", "pool", "queue", "global_limit")
@@ -63,6 +67,7 @@ LABELS: dict[Kind, dict[State, str]] = {
     **dict.fromkeys([*RECOVERIES, *RETRIES], RECOVERY_LABELS),
     **{kind: {State.OVERTAKEN: "Changed by someone else first", State.FAILED: "Not done"} for kind in ON_CAPACITY},
     **{kind: {State.FAILED: "Not done"} for kind in SCHEDULES},
+    **{kind: {State.FAILED: "Not done", State.OVERTAKEN: "Withdrawn"} for kind in SINGLE_PAUSES},
 }
 COLOURS: dict[State, str] = {
     State.WANTED: "amber",
@@ -76,7 +81,7 @@ NAMES: dict[Kind, str] = {
     **dict.fromkeys(CANCELS, "Cancel {}"),
     **{kind: f"{kind.label}: {{}}" for kind in (*RECOVERIES, *RETRIES)},
     **{kind: f"{kind.label} {{}}" for kind in PAUSES},
-    **{kind: f"{kind.label} of {{}}" for kind in (*LIMITS, *SCHEDULES)},
+    **{kind: f"{kind.label} of {{}}" for kind in (*LIMITS, *SCHEDULES, *SINGLE_PAUSES)},
 }
 # How Prefect's own pages name what a recovery or a retry did.
 MARKS = {Kind.PUT_BACK: "Put back", Kind.FAIL: "Marked as failed", Kind.RETRY: "Retried"}
@@ -99,6 +104,9 @@ class Before(TypedDict, total=False):
     slot_decay_per_second: float
     # Whether Prefect has the limit.
     is_there: bool
+    # When a schedule of a deployment is due, and the fingerprint of all of it but whether it is active.
+    schedule: str
+    fingerprint: str
 
 
 def is_on(column: str = "") -> Q:
@@ -120,6 +128,9 @@ class Action(models.Model):
     global_limit = models.ForeignKey(GlobalLimit, models.PROTECT, null=True, related_name="actions")
     schedule = models.ForeignKey(
         "runs.Schedule", models.PROTECT, null=True, related_name="actions", help_text="The schedule that Prefect keeps."
+    )
+    prefect_schedule = models.UUIDField(
+        null=True, help_text="Prefect's id of the one schedule of a deployment that is paused or resumed."
     )
     # Compared with what Prefect has just before it is sent: a run that has moved, or a limit that someone else has
     # changed, is left alone.
@@ -170,7 +181,10 @@ class Action(models.Model):
                     Q(kind__in=[*ON_CAPACITY], run__isnull=True)
                     & (is_on("deployment") | is_on("pool") | is_on("queue") | is_on("global_limit"))
                 )
-                | (Q(kind__in=[*SCHEDULES], run__isnull=True, schedule__isnull=False) & is_on("deployment")),
+                | (Q(kind__in=[*SCHEDULES], run__isnull=True, schedule__isnull=False) & is_on("deployment"))
+                | (
+                    Q(kind__in=[*SINGLE_PAUSES], run__isnull=True, prefect_schedule__isnull=False) & is_on("deployment")
+                ),
                 name="action_has_its_target",
             ),
             # The row lock on the run prevents these; the constraints hold it for code that forgets the lock.
@@ -204,6 +218,12 @@ class Action(models.Model):
                 condition=Q(kind__in=[*SCHEDULES], state__in=[*OPEN]),
                 name="unique_open_save_per_schedule",
             ),
+            # Of a pause and a resumption that are open at once the last to be sent would count.
+            models.UniqueConstraint(
+                fields=["deployment", "prefect_schedule"],
+                condition=Q(kind__in=[*SINGLE_PAUSES], state__in=[*OPEN]),
+                name="unique_open_pause_per_prefect_schedule",
+            ),
             models.UniqueConstraint(
                 fields=["run"],
                 condition=Q(kind__in=[*RECOVERIES], is_automatic=True),
@@ -224,7 +244,8 @@ class Action(models.Model):
         """What is done, on the page of its target; a limit that is created has no page yet."""
         if (is_there := self.wanted.get("is_there")) is not None:
             return f"{'Create' if is_there else 'Delete'} concurrency limit {self.target}"
-        return self.get_kind_display()
+        # Of a deployment with several schedules, which one.
+        return f"{self.get_kind_display()} {self.wanted.get('schedule', '')}".strip()
 
     @property
     def target(self) -> Run | Capacity:

@@ -63,6 +63,8 @@ VERBS: dict[str, str] = {
     "deployment.assigned": "Assigned a deployment",
     "deployment.pause": "Paused a deployment",
     "deployment.resume": "Resumed a deployment",
+    "deployment.pause_schedule": "Paused a schedule in Prefect",
+    "deployment.resume_schedule": "Resumed a schedule in Prefect",
     "deployment.limit": "Changed the limit of a deployment",
     "deployment.pin": "Pinned a deployment",
     "deployment.unpin": "Unpinned a deployment",

@@ -545,6 +545,18 @@ class FakePrefect(PrefectClient):
             self._remove_planned_of(deployment_id)
         self._store_schedules(deployment_id, (*others, stored))
 
+    def switch_schedule(self, deployment_id: UUID, schedule: ScheduleRecord, *, is_active: bool) -> None:
+        self._call("switch_schedule", deployment_id=deployment_id, schedule_id=schedule.id, is_active=is_active)
+        stored = self._known_deployment(deployment_id).schedules
+        if schedule.id not in {each.id for each in stored}:
+            raise NotFound(f"{WHERE} has no schedule {schedule.id}.", code="object.not_found", status=404)
+        if self.ignores_changes:
+            return
+        changed = {"is_active": is_active, "parameters": schedule.parameters}
+        self._store_schedules(
+            deployment_id, (replace(each, **changed) if each.id == schedule.id else each for each in stored)
+        )
+
     def delete_schedule(self, deployment_id: UUID, schedule_id: UUID) -> None:
         self._call("delete_schedule", deployment_id=deployment_id, schedule_id=schedule_id)
         before = self._known_deployment(deployment_id).schedules

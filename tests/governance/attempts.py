@@ -162,6 +162,17 @@ def press_queue(route: str, subject: str, /, **data: Any) -> Knock:
     return knock
 
 
+def press_schedule(route: str, name: str, /, **data: Any) -> Knock:
+    """A button of one schedule that Prefect has from code, by its slug, on the page of its deployment."""
+
+    def knock(visitor: Visitor, site: Site) -> Any:
+        (found,) = [each for each in site.paused.schedules if each["slug"] == name]
+        address = reverse(f"admin:{route}", args=[site.paused.pk, found["id"]])
+        return visitor.client.post(address, filled(data, site))
+
+    return knock
+
+
 def remove_own_address(visitor: Visitor, site: Site) -> Any:
     User.objects.filter(pk=visitor.user.pk).update(email="somebody@example.org")
     return visitor.client.post(reverse("profile_email"), {"email": "", "password": PASSWORD})

@@ -45,6 +45,7 @@ from tests.governance.attempts import (
     press_delivery,
     press_own,
     press_queue,
+    press_schedule,
     remove_own_address,
     request_link,
     run_id,
@@ -243,6 +244,14 @@ DOORS: dict[str, Door] = {
     ),
     "resume a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/resume/", press("flows_deployment_resume", "paused", reason="r")
+    ),
+    "pause one schedule of a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/schedules/<uuid:schedule>/pause/",
+        press_schedule("flows_deployment_pause_schedule", "going", reason="r"),
+    ),
+    "resume one schedule of a deployment, by page": Door(
+        "admin/flows/deployment/<int:pk>/schedules/<uuid:schedule>/resume/",
+        press_schedule("flows_deployment_resume_schedule", "held", reason="r"),
     ),
     "change the limit of a deployment, by page": Door(
         "admin/flows/deployment/<int:pk>/limits/",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -45,7 +46,7 @@ from tests.cast import ANSWERS, ASKS, FAKES, SCHEMA, by, make_environment, perso
 from tests.expectations import load
 from tests.failed_runs import a_failure
 from tests.fakes.prefect import FakePrefect
-from tests.fakes.records import work_queue
+from tests.fakes.records import cron, work_queue
 from tests.governance import entry_points
 from tests.governance.attempts import OUTCOMES, PASSWORD, ROLES, Door, Site, Visitor
 from tests.governance.entry_points import DOORS, LOOKS, NOT_DOORS, SHUT
@@ -99,7 +100,11 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
     fake = FAKES.setdefault(environment.server.api_url, FakePrefect())
     same = {"parameter_schema": SCHEMA, "parameter_defaults": {"month": "2026-10"}, "flow_name": "monthly"}
     record = fake.add_deployment(name="monthly", **same)
-    fake.add_deployment(name="paused", is_paused=True, **same)
+    from_code = (
+        replace(cron("0 6 * * *"), slug="going"),
+        replace(cron("0 7 * * *", is_active=False), slug="held"),
+    )
+    fake.add_deployment(name="paused", is_paused=True, schedules=from_code, **same)
     slow = work_queue("slow", is_paused=True, priority=2)
     fake.add_work_pool("gpu", concurrency_limit=4, queues=(work_queue("fast", concurrency_limit=2), slow))
     fake.add_work_pool("held", is_paused=True)

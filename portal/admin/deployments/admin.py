@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, ClassVar
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -24,7 +25,7 @@ from flows.wording import plural
 from portal.admin.actions import perform, reason_of, redirect_back
 from portal.admin.backfill import page as backfill_page
 from portal.admin.base import RestrictedAdmin, attempt
-from portal.admin.deployments import page
+from portal.admin.deployments import page, prefect_schedules
 from portal.admin.deployments.filters import DeletedFilter, FlowFilter, PoolFilter, SchedulesFilter, TagFilter
 from portal.admin.deployments.list import DeploymentList, alias_of_row, rows_for_all
 from portal.admin.drift import page as drift_page
@@ -223,6 +224,13 @@ class DeploymentAdmin(RestrictedAdmin):
             "schedule": ("schedule/", require_http_methods(["GET", "HEAD", "POST"])(self.add_schedule)),
             "pause": ("pause/", require_POST(self.pause)),
             "resume": ("resume/", require_POST(self.resume)),
+            **{
+                f"{what}_schedule": (
+                    f"schedules/<uuid:schedule>/{what}/",
+                    require_POST(partial(self.switch_schedule, what=what)),
+                )
+                for what in prefect_schedules.SERVICES
+            },
             "limits": ("limits/", require_POST(self.limits)),
             "pin": ("pin/", require_POST(partial(self.set_pin, pins.pin, "pinned."))),
             "unpin": ("unpin/", require_POST(partial(self.set_pin, pins.unpin, "unpinned."))),
@@ -291,6 +299,11 @@ class DeploymentAdmin(RestrictedAdmin):
 
     def resume(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self.call(request, pk, pausing.resume, "Resume requested. The schedules continue shortly.")
+
+    def switch_schedule(self, request: HttpRequest, pk: int, schedule: UUID, what: str) -> HttpResponse:
+        deployment: Deployment = self.visible_or_404(request, pk)
+        prefect_schedules.switch(request, deployment, schedule, what)
+        return redirect_back(request, self.address(deployment))
 
     def limits(self, request: HttpRequest, pk: int) -> HttpResponse:
         deployment: Deployment = self.visible_or_404(request, pk)

@@ -15,6 +15,7 @@ from flows.models import Deployment, WorkPool
 from flows.parameters.description import Described, describe
 from portal.admin import limit_form
 from portal.admin.backfill.page import can_backfill
+from portal.admin.deployments import prefect_schedules
 from portal.admin.deployments.list import Workforce, is_runnable
 from portal.admin.deployments.upcoming import upcoming
 from portal.admin.drift import page as drift_page
@@ -134,7 +135,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "neighbours": drift_page.neighbours(deployment),
         "portal_schedules": (live := live_schedules(permissions, deployment)),
         "upcoming": upcoming(runs, live),
-        "own_slugs": [each.native["slug"] for each in live if each.is_native],
+        "prefect_schedules": prefect_schedules.rows(deployment, live),
         "requested": limit_form.open_requests(deployment),
         **limit_form.context(permissions, deployment),
         **buttons(permissions, deployment),

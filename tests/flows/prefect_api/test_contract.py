@@ -231,10 +231,16 @@ class RealBench:
         )
         return UUID(made["id"])
 
-    def redeploy(self, deployment_id: UUID, rule: dict[str, JSON]) -> int:
-        """Deploy again from code that has one schedule without a slug; return the status of the answer."""
-        body = {"schedules": [{"schedule": rule, "active": True}]}
-        return self._http.patch(f"/deployments/{deployment_id}", json=body).status_code
+    def redeploy(self, deployment_id: UUID, schedule: dict[str, JSON]) -> int:
+        """Deploy again from code that has one schedule; return the status of the answer."""
+        return self._http.patch(f"/deployments/{deployment_id}", json={"schedules": [schedule]}).status_code
+
+    def post_schedule(self, deployment_id: UUID, schedule: dict[str, JSON]) -> None:
+        self._http.post(f"/deployments/{deployment_id}/schedules", json=[schedule]).raise_for_status()
+
+    def raw_schedules(self, deployment_id: UUID) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._http.get(f"/deployments/{deployment_id}/schedules").json()
+        return found
 
     def undeploy(self, deployment_id: UUID) -> None:
         self._http.delete(f"/deployments/{deployment_id}").raise_for_status()
@@ -848,6 +854,9 @@ RULES: dict[str, dict[str, JSON]] = {
 }
 
 
+WITHOUT_SLUG: dict[str, JSON] = {"schedule": RULES["cron"], "active": True}
+
+
 def new_schedule(rule: dict[str, JSON], slug: str = "portal-1") -> ScheduleRecord:
     return ScheduleRecord(uuid4(), "", True, slug, rule, {"rows": 2, "mode": "slow"})
 
@@ -875,16 +884,55 @@ def test_a_schedule_is_saved_changed_and_deleted_beside_another(
         client.save_schedule(deployment_id, made, is_new=False)
 
 
+def test_one_schedule_is_paused_and_resumed_and_nothing_else_of_it_changes(
+    client: PrefectClient, deployment_id: UUID
+) -> None:
+    """Also of one without a slug, which must not get one: Prefect would refuse the next deployment from its code."""
+    client.save_schedule(deployment_id, new_schedule(RULES["interval"], "nightly"), is_new=True)
+    before = client.deployment(deployment_id).schedules
+    assert sorted(each.slug for each in before) == ["", "nightly"]
+    for each in before:
+        for is_active in (True, False, False):
+            client.switch_schedule(deployment_id, each, is_active=is_active)
+            found = {one.id: one for one in client.deployment(deployment_id).schedules}
+            assert found[each.id] == replace(each, is_active=is_active)
+    assert {one.id: replace(one, is_active=False) for one in before} == found
+    with pytest.raises(NotFound):
+        client.switch_schedule(deployment_id, new_schedule(RULES["cron"]), is_active=False)
+
+
+def test_a_paused_schedule_survives_the_next_deployment_by_its_slug(real_bench: RealBench) -> None:
+    """What the page of a deployment says about it, and what Prefect's client does not read."""
+    client, deployment_id = real_bench.client, real_bench.deploy()
+    client.delete_schedule(deployment_id, client.deployment(deployment_id).schedules[0].id)
+    from_code: dict[str, JSON] = {"schedule": RULES["cron"], "slug": "nightly", "parameters": {"rows": 2}}
+    real_bench.post_schedule(deployment_id, {**from_code, "active": True, "max_scheduled_runs": 3})
+
+    def stored() -> dict[str, Any]:
+        (found,) = real_bench.raw_schedules(deployment_id)
+        return {name: value for name, value in found.items() if name != "updated"}
+
+    before = stored()
+    (record,) = client.deployment(deployment_id).schedules
+    client.switch_schedule(deployment_id, record, is_active=False)
+    assert stored() == {**before, "active": False}
+    # Code that does not say whether it is active, and code that does.
+    assert real_bench.redeploy(deployment_id, from_code) == 204
+    assert stored() == {**before, "active": False}
+    assert real_bench.redeploy(deployment_id, {**from_code, "active": True}) == 204
+    assert stored() == before
+
+
 def test_code_without_a_slug_replaces_all_schedules_or_is_refused(real_bench: RealBench) -> None:
     """Why the portal keeps no schedule beside one without a slug, and what a page says about code that has none."""
     client, deployment_id = real_bench.client, real_bench.deploy()
     client.save_schedule(deployment_id, new_schedule(RULES["cron"]), is_new=True)
-    assert real_bench.redeploy(deployment_id, RULES["cron"]) == 204
+    assert real_bench.redeploy(deployment_id, WITHOUT_SLUG) == 204
     [left] = client.deployment(deployment_id).schedules
     assert left.slug == ""
     client.delete_schedule(deployment_id, left.id)
     client.save_schedule(deployment_id, new_schedule(RULES["cron"]), is_new=True)
-    assert real_bench.redeploy(deployment_id, RULES["cron"]) == 422
+    assert real_bench.redeploy(deployment_id, WITHOUT_SLUG) == 422
     assert [each.slug for each in client.deployment(deployment_id).schedules] == ["portal-1"]
 
 

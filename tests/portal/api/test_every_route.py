@@ -369,6 +369,17 @@ ROUTES = [
     Route("post", f"{DEPLOYMENT}/pin", "pin a deployment, by page", post(f"{DEPLOYMENT}/pin")),
     Route("post", f"{DEPLOYMENT}/unpin", "unpin a deployment, by page", unpin),
     Route("patch", DEPLOYMENT, "resume a deployment, by page", patch(is_paused=False)),
+    *(
+        Route(
+            "post",
+            f"{DEPLOYMENT}/schedules/{{schedule}}/{what}",
+            f"{what} one schedule of a deployment, by page",
+            lambda caller, there, end=f"{name}/{what}": caller.post(  # type: ignore[misc]
+                f"/environments/{there.slug}/deployments/{there.paused.prefect_id}/schedules/{end}", {"reason": "r"}
+            ),
+        )
+        for what, name in (("pause", "going"), ("resume", "held"))
+    ),
     Route(
         "post",
         f"{DEPLOYMENT}/limits",

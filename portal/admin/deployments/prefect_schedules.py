@@ -1,0 +1,48 @@
+"""The schedules that Prefect has of a deployment: what its page shows of them, and how one is paused or resumed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest
+
+from flows.models import Deployment
+from portal.admin.actions import perform, ticket_of
+from portal.auth.request_user import actor_of
+from runs import actions
+from runs.governance import schedule_pausing
+from runs.models import Schedule
+
+# What an address asks for -> the service, and the message of its success.
+SERVICES: dict[str, tuple[Callable[..., object], str]] = {
+    "pause": (schedule_pausing.pause, "Pause of the schedule requested. It takes effect in a few seconds."),
+    "resume": (schedule_pausing.resume, "Resume of the schedule requested. It takes effect in a few seconds."),
+}
+
+
+def rows(deployment: Deployment, live: Sequence[Schedule]) -> list[dict[str, Any]]:
+    """Return the schedules as last synced, with what is requested of them.
+
+    Those of the portal's `live` schedules that it keeps there are its own; others can be paused and resumed by
+    themselves.
+    """
+    own_slugs = {each.native["slug"] for each in live if each.is_native}
+    if not deployment.schedules:
+        return []
+    pending = {str(each.prefect_schedule): each for each in actions.open_single_pauses(deployment)}
+    return [
+        {**each, "is_own": each.get("slug") in own_slugs, "pending": pending.get(str(each["id"]))}
+        for each in deployment.schedules
+    ]
+
+
+def switch(request: HttpRequest, deployment: Deployment, schedule: UUID, what: str) -> None:
+    """Request the pause or resumption of one schedule, with the reason of the form."""
+    service, done = SERVICES[what]
+
+    def act(reason: str) -> object:
+        return service(deployment, str(schedule), by=actor_of(request), reason=reason, ticket=ticket_of(request))
+
+    perform(request, act, done)
