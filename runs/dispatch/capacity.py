@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, cast
 
+from django.utils import timezone
+
 from flows.catalog import limit_catalog, pool_catalog, sync
 from flows.models import Deployment, GlobalLimit, WorkPool, WorkQueue
 from flows.prefect_api import connect
 from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import JSON
 from runs import actions, definitions
+from runs.dispatch.leases import FROZEN, record_attempt
 from runs.governance import deployment_moves
+from runs.governance.freezes import freeze_of
 from runs.governance.in_scope import left_scope
 from runs.models import Action
 from runs.models.action import LIMITS, PAUSES, Capacity, Kind, State
@@ -32,11 +36,22 @@ def change_capacity(action: Action) -> None:
     """
     target, wanted = action.target_capacity, wanted_of(action)
     reach = REACHES[type(target)]
-    # 1. What Prefect has now. A pause or a resumption is wanted whatever the state is; of a deployment that left its
-    #    scope only a pause.
+    is_resume = action.kind == Kind.RESUME and isinstance(target, Deployment)
+    # 0. During a freeze no schedule becomes active in Prefect, which asks nothing at its starts.
+    if is_resume and freeze_of(target.environment):
+        message = f"{target.environment} is frozen. Resumed when the freeze ends."
+        record_attempt(action, message, at=timezone.now() + FROZEN)
+        return
+    # 1. What Prefect has now. A pause or a resumption of a person is wanted whatever the state is; of a deployment that
+    #    left its scope only a pause.
     can_leave = target.environment.is_scoped and isinstance(target, Deployment) and action.kind != Kind.PAUSE
-    if action.kind in LIMITS or can_leave:
+    is_of_freeze = action.freeze_id is not None and action.before == {"is_paused": False} and not action.sent_at
+    if action.kind in LIMITS or can_leave or is_of_freeze:
         reach.refresh(target)
+    if is_of_freeze and isinstance(target, Deployment) and target.is_paused:
+        # By someone else, in Prefect: the end of the freeze must not resume it.
+        actions.settle(action, to=State.OVERTAKEN, message=f"{target} was paused in Prefect already.")
+        return
     if can_leave and isinstance(target, Deployment) and target.left_scope_at:
         actions.settle(action, to=State.FAILED, message=left_scope(target).message)
         return

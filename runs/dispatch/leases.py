@@ -17,6 +17,9 @@ LEASE = timedelta(seconds=14)
 # Prefect on SQLite answers about 1 in 20 creates with 503, so the first retry comes soon.
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 
+# How long what makes a schedule active waits for the end of a freeze, before it looks again.
+FROZEN = timedelta(minutes=1)
+
 
 def backoff(attempts: int) -> timedelta:
     """Return the delay after that many attempts: 2 s, 4 s, 8 s and so on, up to a minute."""

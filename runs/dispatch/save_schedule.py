@@ -6,7 +6,6 @@ a process that was killed, is made up for by the next attempt, and nothing is cr
 
 from __future__ import annotations
 
-from datetime import timedelta
 from uuid import uuid4
 
 from django.db import transaction
@@ -18,15 +17,12 @@ from flows.prefect_api.client import PrefectClient
 from flows.prefect_api.records import DeploymentRecord, NotFound, ScheduleRecord
 from runs import actions, definitions, native_schedules
 from runs.automation import native_checks, schedule_states
-from runs.dispatch.leases import record_attempt
+from runs.dispatch.leases import FROZEN, record_attempt
 from runs.governance import deployment_moves
 from runs.governance.freezes import freeze_of
 from runs.governance.in_scope import require_here
 from runs.models import Action, Schedule
 from runs.models.action import State
-
-# How long a schedule that is to become active waits for the end of a freeze, before it looks again.
-FROZEN = timedelta(minutes=1)
 
 
 def save_schedule(action: Action) -> None:

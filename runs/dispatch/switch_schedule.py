@@ -10,8 +10,7 @@ from django.utils import timezone
 from flows.catalog import sync
 from flows.prefect_api import connect
 from runs import actions, definitions, native_schedules
-from runs.dispatch.leases import record_attempt
-from runs.dispatch.save_schedule import FROZEN
+from runs.dispatch.leases import FROZEN, record_attempt
 from runs.governance import deployment_moves
 from runs.governance.freezes import freeze_of
 from runs.governance.in_scope import require_here

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Exists, OuterRef, Q, Subquery
 
-from flows.models import Deployment
+from flows.models import Deployment, UnassignedDeployment
 from runs import actions, audit
 from runs.access.decisions import Target, require
 from runs.actors import Actor
@@ -36,11 +36,13 @@ def request(deployment: Deployment, kind: Kind, *, by: Actor, reason: str, ticke
             raise Refused("deployment.gone", f"{deployment} is no longer deployed in {deployment.environment}.")
         require_in_scope(deployment)
         pauses = kind == Kind.PAUSE
-        if deployment.is_paused == pauses:
+        if deployment.is_paused == pauses and not (pauses and is_paused_for_now(deployment)):
             raise Refused("deployment.unchanged", f"{deployment} is already {'paused' if pauses else 'active'}.")
         requirements_for(Target.of(deployment)).require_reason_and_ticket(kind.value, reason=reason, ticket=ticket)
         # The mirrored state; Prefect's own is read after the action was sent.
         act.before, act.after = {"is_paused": deployment.is_paused}, {"is_paused": pauses}
+        if pauses:
+            withdraw_resume(deployment, by)
         return actions.create(
             kind,
             deployment,
@@ -52,22 +54,56 @@ def request(deployment: Deployment, kind: Kind, *, by: Actor, reason: str, ticke
         )
 
 
+def is_paused_for_now(deployment: Deployment) -> bool:
+    """Return whether a paused deployment is to be resumed later, unless a person pauses it.
+
+    A freeze that ends resumes what it paused, and a resumption that was requested during it waits for that.
+    """
+    rows = Action.objects.filter(deployment=deployment, kind__in=PAUSES).select_related("freeze")
+    latest = rows.order_by("-pk").first()
+    if latest is None:
+        return False
+    if latest.kind == Kind.RESUME:
+        return latest.state in OPEN
+    return latest.freeze is not None and latest.freeze.lifted_at is None
+
+
+def withdraw_resume(deployment: Deployment, by: Actor) -> None:
+    """Withdraw a resumption that waits, such as for the end of a freeze: it must not undo the pause."""
+    waiting = Action.objects.filter(deployment=deployment, kind=Kind.RESUME, state__in=OPEN)
+    # Locked: one that is about to be sent is sent either before, or not at all.
+    for each in waiting.select_for_update(of=["self"]).order_by("pk"):
+        actions.move(each, to=State.OVERTAKEN, message=f"{by.name} requested a pause.")
+
+
 def pause_for_freeze(freeze: Freeze) -> int:
-    """Pause the deployments with active schedules in a frozen environment; return how many.
+    """Pause the deployments with active schedules that a freeze holds; return how many.
 
     Prefect starts the runs of its schedules without asking the portal. Pausing also deletes the runs it has planned.
+    Of a deployment that left its scope the schedules are not known any more, so it is paused whatever it had.
     """
-    pending = Action.objects.filter(deployment=OuterRef("pk"), kind__in=PAUSES, state__in=OPEN)
-    # Runs every minute while frozen, so it skips deployments for which something is requested already.
+    pending = Action.objects.filter(deployment=OuterRef("pk"), kind=Kind.PAUSE, state__in=OPEN)
+    may_start = Q(schedules__contains=[{"is_active": True}]) | Q(left_scope_at__isnull=False)
+    # Runs every minute while frozen, so it skips deployments whose pause is requested already.
     unpaused = Deployment.objects.filter(
-        ~Exists(pending),
-        environment=freeze.environment_id,
-        deleted_upstream_at=None,
-        is_paused=False,
-        schedules__contains=[{"is_active": True}],
+        ~Exists(pending), may_start, held_by(freeze), deleted_upstream_at=None, is_paused=False
     )
     made = [pause_or_resume(each, freeze, Kind.PAUSE, by_name=freeze.begun_by_name) for each in unpaused]
     return len(made)
+
+
+def held_by(freeze: Freeze) -> Q:
+    """Return the condition for the deployments of a frozen environment, and those that are in its scope by now.
+
+    One that left the scope of another environment stays there until an administrator confirms where it belongs. Until
+    then nothing that either environment forbids may start.
+    """
+    coming = UnassignedDeployment.objects.filter(
+        environment=OuterRef("environment"),
+        prefect_id=OuterRef("prefect_id"),
+        covered_by__contains=[freeze.environment_id],
+    )
+    return Q(environment=freeze.environment_id) | Q(Exists(coming), left_scope_at__isnull=False)
 
 
 def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
@@ -85,13 +121,35 @@ def resume_after_freeze(freeze: Freeze, *, by_name: str) -> int:
     was_sent = Q(state=State.DONE) | Q(state__in=OPEN, sent_at__isnull=False)
     # One that left its scope stays paused: it may belong where schedules must not run.
     sent = pauses.filter(was_sent, deployment__left_scope_at=None)
-    held = list(sent.filter(pk=Subquery(latest.values("pk")[:1])).select_related("deployment"))
+    held = list(sent.filter(pk=Subquery(latest.values("pk")[:1])).select_related("deployment__environment"))
     for each in unsettled:
         actions.move(each, to=State.FAILED, message="The freeze ended before this was sent.")
     # 3. In Prefect, and for the freeze.
+    resumed = 0
     for each in held:
-        pause_or_resume(each.target_deployment, freeze, Kind.RESUME, by_name=by_name)
-    return len(held)
+        if (deployment := present(each, freeze)) is None:
+            continue
+        if other := Freeze.objects.filter(environment=deployment.environment_id, lifted_at=None).first():
+            # Paused for that one from now on, whose end resumes it.
+            pause_or_resume(deployment, other, Kind.PAUSE, by_name=other.begun_by_name)
+            continue
+        pause_or_resume(deployment, freeze, Kind.RESUME, by_name=by_name)
+        resumed += 1
+    return resumed
+
+
+def present(pause: Action, freeze: Freeze) -> Deployment | None:
+    """Return the deployment that a freeze paused as it is now; None if it is not to be resumed.
+
+    One that was on its way into the frozen environment, and was assigned to it since, is another row there.
+    """
+    deployment = pause.target_deployment
+    if deployment.deleted_upstream_at is None:
+        return deployment
+    rows = Deployment.objects.filter(environment=freeze.environment_id, prefect_id=deployment.prefect_id)
+    found = rows.filter(deleted_upstream_at=None, left_scope_at=None).select_related("environment").first()
+    is_decided = found and Action.objects.filter(deployment=found, kind__in=PAUSES, pk__gt=pause.pk).exists()
+    return None if is_decided else found
 
 
 def pause_or_resume(deployment: Deployment, freeze: Freeze, kind: Kind, *, by_name: str) -> Action:

@@ -2,26 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
+
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from flows.catalog import sync
 from flows.models import Automation, Deployment, Environment, Health, Server, UnassignedDeployment, WorkPool
 from runs import changes, dispatch, mirror, requests, tasks
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.automation import schedule_clock, schedule_states, schedules
+from runs.automation import chains, schedule_clock, schedule_states, schedules
 from runs.governance import configuration, deployment_moves, freezes, grants, pausing
-from runs.models import Action, AuditEntry, ChangeRequest, Run, RunRequest, Verb
+from runs.models import Action, AuditEntry, ChangeRequest, QueuedTask, Run, RunRequest, Schedule, Verb
 from runs.models.notification import Subscription
 from tests.background import notices, queued_tasks
 from tests.cast import ASKS, FAKES, SCHEMA, by, make_environment, person
 from tests.fakes.prefect import FakePrefect
+from tests.made_chains import make
 from tests.made_schedules import let_schedule, schedule_of
 from tests.refusals import forbidden, refused
 
 pytestmark = pytest.mark.django_db
 MONTH = {"month": "2026-01"}
+LAUNCHES = {
+    "runs.tasks.launch": tasks.launch,
+    "runs.tasks.launch_backfill": tasks.launch_backfill,
+    "runs.tasks.advance_chain": tasks.advance_chain,
+}
 
 
 @pytest.fixture
@@ -452,6 +462,77 @@ def test_the_end_of_a_freeze_resumes_no_schedule_that_may_belong_elsewhere(
     tag(shared, deployment, "prod")
     freezes.unfreeze(low, by=by(admin_user), reason="r")
     assert list(Action.objects.values_list("kind", flat=True)) == ["pause"]
+
+
+def test_a_freeze_holds_what_is_in_its_scope_by_now_until_it_is_confirmed(
+    shared: FakePrefect, low: Environment, high: Environment, admin_user: User
+) -> None:
+    deployment = add(shared, "one", "dev")
+    grants.grant(by=Actor.system(), person=admin_user, verbs=["manage"])
+    tag(shared, deployment, "prod")
+    freezes.freeze(high, by=by(admin_user), reason="r")
+    carry_out_all()
+    assert [each.is_paused for each in shared.deployments()] == [True]
+    # It returns, and the environment where it is was frozen meanwhile: the end of that freeze resumes it.
+    tag(shared, deployment, "dev")
+    freezes.freeze(low, by=by(admin_user), reason="r")
+    lift(high)
+    carry_out_all()
+    assert [each.is_paused for each in shared.deployments()] == [True]
+    lift(low)
+    carry_out_all()
+    assert [each.is_paused for each in shared.deployments()] == [False]
+    # It moves into the frozen environment for good.
+    tag(shared, deployment, "prod")
+    freezes.freeze(high, by=by(admin_user), reason="r")
+    carry_out_all()
+    deployment_moves.assign(UnassignedDeployment.objects.get(), by=by(admin_user))
+    read(shared)
+    carry_out_all()
+    assert where(deployment) == {"high": True}
+    assert [each.is_paused for each in shared.deployments()] == [True]
+    lift(high)
+    carry_out_all()
+    assert [each.is_paused for each in shared.deployments()] == [False]
+
+
+def lift(environment: Environment) -> None:
+    """End a freeze by its time."""
+    environment.freezes.filter(lifted_at=None).update(until=timezone.now() - timedelta(seconds=1))
+    freezes.pause_frozen_schedules()
+
+
+@pytest.mark.parametrize("door", ["manual", "schedule", "chain", "backfill"])
+def test_nothing_of_what_left_its_scope_is_started_by_any_way(
+    shared: FakePrefect, low: Environment, high: Environment, developer: User, door: str
+) -> None:
+    """So what either environment forbids by windows, freezes, approvals or limits does not start."""
+    let_schedule(developer, add(shared, "one", "dev"))
+    deployment = Deployment.objects.get()
+    if door == "manual":
+        requests.submit(deployment, MONTH, by=by(developer))
+    elif door == "schedule":
+        schedule_of(deployment, developer, parameters=MONTH, rule="1m")
+    elif door == "chain":
+        only = {"key": "only", "deployment": deployment.full_name, "parameters": MONTH}
+        chains.request(make(low, developer, only), {}, by=by(developer))
+    else:
+        requests.submit_backfill(deployment, MONTH, {"rows": "1..3"}, by=by(developer), at_once=1)
+    shared.change_deployment(deployment.prefect_id, tags=("prod",))
+    # Before the sync, and after it.
+    for _ in range(2):
+        Schedule.objects.filter(state="active").update(next_due=timezone.now().replace(second=0, microsecond=0))
+        schedule_clock.tick()
+        launch_all()
+        assert not list(shared.active_flow_runs())
+        read(shared)
+
+
+def launch_all() -> None:
+    """Run what is queued, until nothing is."""
+    while queued := QueuedTask.objects.filter(task__in=LAUNCHES).order_by("pk").first():
+        queued.delete()
+        LAUNCHES[queued.task](*json.loads(queued.args))
 
 
 # Side doors

@@ -29,6 +29,7 @@ from runs import levels, statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions, Target
 from runs.automation import schedule_listings
+from runs.governance import pausing
 from runs.governance.requirements import requirements_for
 from runs.models import Run, RunCount, Schedule, Verb
 from runs.requests import presets
@@ -161,7 +162,8 @@ def buttons(permissions: Permissions, deployment: Deployment) -> dict[str, Any]:
         "may_run_quickly": quick_run.can_run_quickly(permissions, deployment, values),
         "quick_values": quick_run.describe_values(deployment, values or {}),
         "quick_token": quick_run.token(values),
-        "may_pause": pause.allowed and is_runnable(deployment),
+        "may_pause": (may_pause := pause.allowed and is_runnable(deployment)),
+        "may_keep_paused": may_pause and deployment.is_paused and pausing.is_paused_for_now(deployment),
         "why_no_run": None if run.allowed else run,
         # One for each page view: a double click on “Quick run” is one request.
         "submission_key": uuid.uuid4(),
