@@ -515,7 +515,7 @@ def test_nothing_of_what_left_its_scope_is_started_by_any_way(
         schedule_of(deployment, developer, parameters=MONTH, rule="1m")
     elif door == "chain":
         only = {"key": "only", "deployment": deployment.full_name, "parameters": MONTH}
-        chains.request(make(low, developer, only), {}, by=by(developer))
+        chains.request_run(make(low, developer, only), {}, by=by(developer))
     else:
         requests.submit_backfill(deployment, MONTH, {"rows": "1..3"}, by=by(developer), at_once=1)
     shared.change_deployment(deployment.prefect_id, tags=("prod",))

@@ -9,12 +9,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from prefect.server.schemas.schedules import CronSchedule, IntervalSchedule, RRuleSchedule
 
-from runs.automation import schedule_times
+from runs.automation import native_checks, schedule_times
 from runs.automation.schedule_times import Rule, RuleType, times
+from tests.planned_times import END, YEAR, planned
 from tests.refusals import refused
 
-YEAR = datetime(2026, 1, 1, tzinfo=UTC)
-END = datetime(2027, 1, 1, tzinfo=UTC)
 # Half an hour on Lord Howe; no clock change in Kolkata; Havana changes at midnight.
 ZONES = ["America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "America/Havana", "Asia/Kolkata"]
 CRONS = [
@@ -35,19 +34,6 @@ def ours(rule: Rule) -> list[datetime]:
     return list(takewhile(lambda each: each < END, times(rule, YEAR - timedelta(microseconds=1))))
 
 
-def planned(schedule: CronSchedule | IntervalSchedule | RRuleSchedule) -> list[datetime]:
-    """Return what Prefect plans in the year; in pieces, because it stops after a thousand."""
-    found: set[datetime] = set()
-    start = YEAR
-    while start < END:
-        end = start + timedelta(days=40)
-        # Its type is a union, which hides that each has the generator.
-        dates = schedule._get_dates_generator(n=2000, start=start, end=end)
-        found |= {each.astimezone(UTC) for each in dates}
-        start = end
-    return sorted(each for each in found if each < END)
-
-
 @pytest.mark.parametrize("zone", ZONES[:4])
 @pytest.mark.parametrize("cron", CRONS)
 def test_cron_is_due_when_prefect_plans_it(cron: str, zone: str) -> None:
@@ -66,6 +52,27 @@ def test_an_interval_is_due_when_prefect_plans_it(text: str, zone: str) -> None:
 @pytest.mark.parametrize("text", RRULES)
 def test_a_recurrence_rule_is_due_when_prefect_plans_it(text: str, zone: str) -> None:
     assert ours(Rule(RuleType.RRULE, text, zone)) == planned(RRuleSchedule(rrule=text, timezone=zone))
+
+
+@pytest.mark.parametrize("zone", ZONES[:3])
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(RuleType.CRON, CRONS[0]), (RuleType.INTERVAL, "90m"), (RuleType.INTERVAL, "1d"), (RuleType.RRULE, RRULES[6])],
+)
+def test_prefect_plans_the_same_from_what_it_is_given_to_keep(kind: RuleType, text: str, zone: str) -> None:
+    anchor = datetime(2025, 12, 30, 2, 30, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    rule = Rule(kind, text, zone, anchor if kind == RuleType.INTERVAL else None)
+    kinds = {RuleType.CRON: CronSchedule, RuleType.INTERVAL: IntervalSchedule, RuleType.RRULE: RRuleSchedule}
+    assert ours(rule) == planned(kinds[kind].model_validate(native_checks.prefect_rule(rule)))
+
+
+@pytest.mark.parametrize("zone", ZONES[:3])
+def test_the_next_ten_starts_before_each_clock_change_are_those_that_prefect_plans(zone: str) -> None:
+    schedule = planned(CronSchedule(cron=CRONS[0], timezone=zone))
+    for change in ((3, 7), (3, 28), (4, 4), (10, 3), (10, 24), (10, 31)):
+        moment = datetime(2026, *change, 12, tzinfo=UTC)
+        expected = [each for each in schedule if each > moment][:10]
+        assert schedule_times.next_times(Rule(RuleType.CRON, CRONS[0], zone), moment, 10) == expected
 
 
 @pytest.mark.parametrize("zone", ZONES)
