@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from django.db import DatabaseError
 from django.db.models import Q
+from django.db.models.functions import Mod
 from django.utils import timezone
 
 from runs import audit, changes
@@ -33,6 +34,8 @@ LATE = timedelta(minutes=5)
 MOST_CAUGHT_UP = 100
 # Schedules that one call handles.
 MOST_AT_ONCE = 500
+# Of an hour, in which each schedule has its turn.
+MINUTES = 60
 # How long before its end the owner is notified.
 REMIND_BEFORE = timedelta(days=7)
 
@@ -63,7 +66,11 @@ def inspect() -> None:
     is_obstructed = Q(state=State.ACTIVE) & schedule_checks.OBSTRUCTED
     is_unreminded = Q(valid_until__lte=now + REMIND_BEFORE, reminded_at=None)
     # One query for all three; each is decided again under the lock.
-    for pk in live.filter(is_over | is_obstructed | is_unreminded).values_list("pk", flat=True)[:MOST_AT_ONCE]:
+    found = list(live.filter(is_over | is_obstructed | is_unreminded).values_list("pk", flat=True)[:MOST_AT_ONCE])
+    # What the owner and the approvers may do is in no query: each is asked once an hour, and not only when it is due,
+    # so that who looks after it is notified before.
+    turn = live.filter(state=State.ACTIVE).annotate(minute=Mod("pk", MINUTES)).filter(minute=now.minute)
+    for pk in dict.fromkeys([*found, *turn.order_by("next_due").values_list("pk", flat=True)[:MOST_AT_ONCE]]):
         inspect_one(pk)
 
 

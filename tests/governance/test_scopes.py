@@ -514,7 +514,7 @@ def test_nothing_of_what_left_its_scope_is_started_by_any_way(
     elif door == "schedule":
         schedule_of(deployment, developer, parameters=MONTH, rule="1m")
     elif door == "chain":
-        only = {"key": "only", "deployment": deployment.full_name, "parameters": MONTH}
+        only = {"key": "only", "deployment": deployment.full_name, "parameters": {"month": {"value": "2026-01"}}}
         chains.request_run(make(low, developer, only), {}, by=by(developer))
     else:
         requests.submit_backfill(deployment, MONTH, {"rows": "1..3"}, by=by(developer), at_once=1)

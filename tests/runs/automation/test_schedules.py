@@ -315,6 +315,19 @@ def test_it_is_paused_when_its_approver_lost_permission(active: Schedule, approv
     assert again(active).code == "approval.approver_lost_permission"
 
 
+@pytest.mark.parametrize("who", ["owner", "approver"])
+def test_what_people_may_do_is_checked_each_hour_and_not_only_when_it_is_due(
+    active: Schedule, owner: User, approver: User, later: Later, who: str
+) -> None:
+    Grant.objects.filter(person=owner if who == "owner" else approver).update(revoked_at=timezone.now())
+    for _ in range(60):
+        schedule_clock.inspect()
+        later(timedelta(minutes=1))
+    code = {"owner": "owner.forbidden", "approver": "approval.approver_lost_permission"}[who]
+    assert (again(active).state, again(active).code) == (State.PAUSED, code)
+    assert notices().filter(person=owner, topic="schedule").count() == 1
+
+
 def test_its_owner_is_reminded_once_and_then_it_ends(
     prod_deployment: Deployment, owner: User, approver: User, later: Later
 ) -> None:

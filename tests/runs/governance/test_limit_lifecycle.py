@@ -24,7 +24,7 @@ from tests.portal.api.programs import Programs
 from tests.portal.client.in_process import Commands
 from tests.portal.page_elements import has_button, message_codes
 from tests.refusals import refused
-from tests.runs.governance.test_limits import carry_out, manager_of, verbs
+from tests.runs.governance.test_limits import carry_out, manager_of
 
 pytestmark = pytest.mark.django_db
 Login = Callable[[User], Client]
@@ -156,7 +156,8 @@ def test_deleting_one_in_a_protected_environment_is_signed_and_creating_is_not(
     action = Action.objects.get(change=change)
     tasks.carry_out(action.pk)
     assert names(prod_fake) == []
-    assert "rules.loosened" in verbs()
+    entry = AuditEntry.objects.get(verb="global_limit.delete", outcome="done", after__change_request=change.pk)
+    assert [each["environment"] for each in entry.after["loosened"]] == ["prod"]
     # What was signed for the limit as it was is not for one that has its name later.
     carry_out(limit_lifecycle.create(prod, "licences", {"concurrency_limit": 1}, by=manager, reason="r"))
     with refused("rules.moved"):
