@@ -1406,6 +1406,43 @@ SABOTAGES = (
         "    if False:\n",
     ),
     Sabotage(
+        "one schedule from code is paused although it is another one by now",
+        (
+            "tests/runs/governance/test_schedule_pausing.py"
+            "::test_one_that_was_changed_or_replaced_in_prefect_is_left_alone",
+        ),
+        "runs/dispatch/switch_schedule.py",
+        '!= action.before["fingerprint"]:\n        actions.settle(action, to=State.FAILED, message=MOVED)\n',
+        "is None:\n        actions.settle(action, to=State.FAILED, message=MOVED)\n",
+    ),
+    Sabotage(
+        "a freeze resumes what was paused in Prefect a moment before it",
+        (
+            "tests/runs/governance/test_frozen_schedules.py"
+            "::test_one_that_was_paused_in_prefect_a_moment_before_stays_paused",
+        ),
+        "runs/dispatch/capacity.py",
+        "    if is_of_freeze and isinstance(target, Deployment) and target.is_paused:\n",
+        "    if False:\n",
+    ),
+    Sabotage(
+        "a freeze leaves a deployment alone that comes into its scope",
+        ("tests/governance/test_scopes.py::test_a_freeze_holds_what_is_in_its_scope_by_now_until_it_is_confirmed",),
+        "runs/governance/pausing.py",
+        " | Q(Exists(coming), left_scope_at__isnull=False)\n",
+        "\n",
+    ),
+    Sabotage(
+        "one administrator deletes a concurrency limit of a protected environment",
+        (
+            "tests/runs/governance/test_limit_lifecycle.py"
+            "::test_deleting_one_in_a_protected_environment_is_signed_and_creating_is_not",
+        ),
+        "runs/governance/limit_lifecycle.py",
+        "            if is_guarded(each)\n        ]\n",
+        "            if False\n        ]\n",
+    ),
+    Sabotage(
         "the next due time of a schedule does not move on",
         ("tests/runs/automation/test_schedule_clock.py::test_it_requests_each_start_shortly_before_its_time_and_once",),
         "runs/automation/schedule_states.py",

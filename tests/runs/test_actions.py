@@ -27,6 +27,7 @@ from runs.models.action import (
     OPEN,
     RECOVERIES,
     SCHEDULES,
+    SINGLE_PAUSES,
     Kind,
     State,
 )
@@ -43,7 +44,7 @@ def add(kind: Kind, state: State = State.WANTED, **columns: Any) -> Action:
 
 
 def test_every_kind_has_a_target_a_handler_a_name_and_verbs_for_its_results() -> None:
-    assert set(Kind) == {*ON_RUN, *ON_CAPACITY, *SCHEDULES}
+    assert set(Kind) == {*ON_RUN, *ON_CAPACITY, *SCHEDULES, *SINGLE_PAUSES}
     assert set(dispatch.HANDLERS) == set(LABELS) == set(NAMES) == set(actions.RESULTS) == set(Kind)
     assert set(COLOURS) == set(State)
     for kind in ON_RUN:
