@@ -743,7 +743,9 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "schedule.unchanged": [
         "Prefect has {} as approved. There is nothing to put back.",
+        "The schedule {} of {} is already {}.",
     ],
+    "schedule.unknown": ["{} has no schedule {} in Prefect."],
     "schedule.withdraw": [
         "Request {} is for a schedule, which was approved as a whole. Pause or end the schedule.",
     ],

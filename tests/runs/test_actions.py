@@ -128,11 +128,19 @@ def test_what_is_settled_between_the_lease_and_the_call_is_not_sent(a_run: Runs,
 
 
 def test_a_pause_whose_answer_was_lost_is_resumed_after_the_freeze(
-    deployment: Deployment, dev: Environment, admin_user: User, fake: FakePrefect
+    deployment: Deployment, dev: Environment, admin_user: User, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freeze = freezes.freeze(dev, by=by(admin_user), reason="year end")
     pausing.pause_or_resume(deployment, freeze, Kind.PAUSE, by_name="otto")
-    fake.go_down()
+    # It reads whether someone else has paused it before it sends anything.
+    set_paused = fake.set_paused
+
+    def lose(deployment_id: UUID, is_paused: bool) -> None:
+        set_paused(deployment_id, is_paused)
+        fake.go_down()
+        fake.health()
+
+    monkeypatch.setattr(fake, "set_paused", lose)
     dispatch.carry_out(Action.objects.get())
     fake.come_back()
     assert Action.objects.get().state == State.WANTED

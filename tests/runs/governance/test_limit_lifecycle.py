@@ -148,9 +148,8 @@ def test_deleting_one_in_a_protected_environment_is_signed_and_creating_is_not(
     limit = limit_of(prod)
     with refused("loosening.confirm"):
         limit_lifecycle.delete(limit, by=manager, reason="r")
-    change, other = (limit_lifecycle.delete(limit, by=manager, reason="r", confirm="prod") for _ in range(2))
+    change = limit_lifecycle.delete(limit, by=manager, reason="r", confirm="prod")
     assert isinstance(change, ChangeRequest)
-    assert isinstance(other, ChangeRequest)
     assert names(prod_fake) == ["licences"]
     changes.approve(change, by=by(admin_user))
     action = Action.objects.get(change=change)
@@ -158,10 +157,14 @@ def test_deleting_one_in_a_protected_environment_is_signed_and_creating_is_not(
     assert names(prod_fake) == []
     entry = AuditEntry.objects.get(verb="global_limit.delete", outcome="done", after__change_request=change.pk)
     assert [each["environment"] for each in entry.after["loosened"]] == ["prod"]
-    # What was signed for the limit as it was is not for one that has its name later.
-    carry_out(limit_lifecycle.create(prod, "licences", {"concurrency_limit": 1}, by=manager, reason="r"))
+    # What was requested for a limit is not done to what it became.
+    carry_out(limit_lifecycle.create(prod, "licences", {"concurrency_limit": 3}, by=manager, reason="r"))
+    change = limit_lifecycle.delete(limit_of(prod), by=manager, reason="r", confirm="prod")
+    assert isinstance(change, ChangeRequest)
+    carry_out(limits.set_limits(limit_of(prod), {"concurrency_limit": 1}, by=manager, reason="r"))
     with refused("rules.moved"):
-        changes.approve(other, by=by(admin_user))
+        changes.approve(change, by=by(admin_user))
+    assert names(prod_fake) == ["licences"]
 
 
 def test_deployments_that_share_it_are_left_without_a_limit(dev: Environment, manager: User, fake: FakePrefect) -> None:
