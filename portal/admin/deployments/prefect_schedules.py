@@ -13,7 +13,8 @@ from portal.admin.actions import perform, ticket_of
 from portal.auth.request_user import actor_of
 from runs import actions
 from runs.governance import schedule_pausing
-from runs.models import Schedule
+from runs.models import Action, Schedule
+from runs.models.action import Kind
 
 # What an address asks for -> the service, and the message of its success.
 SERVICES: dict[str, tuple[Callable[..., object], str]] = {
@@ -32,10 +33,21 @@ def rows(deployment: Deployment, live: Sequence[Schedule]) -> list[dict[str, Any
     if not deployment.schedules:
         return []
     pending = {str(each.prefect_schedule): each for each in actions.open_single_pauses(deployment)}
-    return [
-        {**each, "is_own": each.get("slug") in own_slugs, "pending": pending.get(str(each["id"]))}
-        for each in deployment.schedules
-    ]
+    found = []
+    for each in deployment.schedules:
+        is_own, waiting = each.get("slug") in own_slugs, pending.get(str(each["id"]))
+        offered = "" if is_own else offered_for(bool(each["is_active"]), waiting)
+        found.append({**each, "is_own": is_own, "pending": waiting, "offered": offered})
+    return found
+
+
+def offered_for(is_active: bool, waiting: Action | None) -> str:
+    """Return what can be requested: of one for which something waits only the opposite, unless that was sent."""
+    if waiting is None:
+        return "pause" if is_active else "resume"
+    if waiting.sent_at:
+        return ""
+    return "pause" if waiting.kind == Kind.RESUME_ONE else "resume"
 
 
 def switch(request: HttpRequest, deployment: Deployment, schedule: UUID, what: str) -> None:
