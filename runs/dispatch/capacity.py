@@ -121,10 +121,13 @@ def refresh_global_limit(limit: GlobalLimit) -> None:
 def send_to_global_limit(client: PrefectClient, limit: GlobalLimit, wanted: Mapping[str, Any]) -> None:
     """Create, delete or change a limit; one that an earlier attempt created or deleted is left as it is."""
     is_there = wanted.get("is_there")
+    if is_there and not limit.is_there:
+        client.create_global_limit(limit.name, {name: value for name, value in wanted.items() if name != "is_there"})
+        return
+    if limit.prefect_id is None:
+        raise TypeError(f"Prefect never had the limit {limit}.")
     if is_there is None:
         client.update_global_limit(limit.prefect_id, wanted)
-    elif is_there and not limit.is_there:
-        client.create_global_limit(limit.name, {name: value for name, value in wanted.items() if name != "is_there"})
     elif limit.is_there and not is_there:
         client.delete_global_limit(limit.prefect_id)
 

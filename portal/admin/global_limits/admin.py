@@ -162,8 +162,8 @@ class GlobalLimitAdmin(RestrictedAdmin):
         limit: GlobalLimit = self.visible_or_404(request, pk)
 
         def act(reason: str) -> object:
-            consent = {"ticket": ticket_of(request), "confirm": request.POST.get("confirm", "")}
-            return limit_lifecycle.delete(limit, by=actor_of(request), reason=reason, **consent)
+            ticket, confirm = ticket_of(request), request.POST.get("confirm", "")
+            return limit_lifecycle.delete(limit, by=actor_of(request), reason=reason, ticket=ticket, confirm=confirm)
 
         perform(request, act, "Deletion requested. It takes effect in a few seconds.")
         return redirect_back(request, reverse("admin:flows_globallimit_changelist"))
