@@ -30,6 +30,8 @@ from portal.demo.processes import ROOT, Reaper
 from portal.demo.supervisor import Part, Supervisor
 
 PATIENCE = 300
+# All tests together, once.
+LONG_PATIENCE = 3600
 # Both are run at once by default: most of a run is one process that starts.
 JOBS = 2
 # Caches of the copy, and what is never needed for a test.
@@ -2920,14 +2922,14 @@ class Bench:
         own = {"DATABASE_URL": self.server.address, "PORTAL_TEST_TEMPLATE": template, "PORTAL_MODE": "test"}
         return {name: value for name, value in os.environ.items() if not name.startswith("PORTAL_")} | own
 
-    def run(self, *words: str, template: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, template: str = "", timeout: int = PATIENCE) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, *words],
             cwd=self.root,
             env=self.environment(template or self.template),
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=timeout,
         )
 
     def pytest(self, *tests: str, template: str = "") -> subprocess.CompletedProcess[str]:
@@ -2995,7 +2997,7 @@ def migrated(bench: Bench) -> None:
 
 def failing(bench: Bench, tests: Sequence[str]) -> list[str]:
     """The ids of those tests that fail without any sabotage."""
-    done = bench.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests)
+    done = bench.run("-m", "pytest", "-q", "-p", "no:cacheprovider", *tests, timeout=LONG_PATIENCE)
     if done.returncode not in (0, 1):
         sys.exit(f"The tests cannot be run:\n{done.stdout[-4000:]}{done.stderr[-2000:]}")
     return [line.split(" ", 1)[1] for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
