@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib.auth.backends import BaseBackend, ModelBackend
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, Permission, User
 from django.db import models
+from django.db.models import Q
 
 from flows.models import Deployment
 from runs import notifications
@@ -29,13 +30,25 @@ PERMISSIONS = {
 class AccountBackend(ModelBackend):
     """Django's backend, which reads with the account of a signed-in user what each page needs.
 
-    That is the profile with its time zone, and `unread`, the number of messages that the bell shows.
+    That is the profile with its time zone, and `unread`, the number of messages that the bell shows. Permissions of the
+    person and of their groups are read in one query, which each page makes.
     """
 
     def get_user(self, user_id: Any) -> User | None:
         rows = User.objects.select_related("profile").annotate(unread=notifications.unread_count())
         person = rows.filter(pk=user_id).first()
         return person if person and self.user_can_authenticate(person) else None
+
+    def get_all_permissions(self, user_obj: Any, obj: models.Model | None = None) -> set[str]:
+        if user_obj.is_superuser or not user_obj.is_active or user_obj.is_anonymous or obj is not None:
+            return super().get_all_permissions(user_obj, obj)
+        if not hasattr(user_obj, "_perm_cache"):
+            own = Q(pk__in=User.user_permissions.through.objects.filter(user=user_obj).values("permission"))
+            of_groups = Q(pk__in=Group.permissions.through.objects.filter(group__user=user_obj).values("permission"))
+            held = Permission.objects.filter(own | of_groups).order_by()
+            names = held.values_list("content_type__app_label", "codename")
+            user_obj._perm_cache = {f"{label}.{codename}" for label, codename in names}
+        return set(user_obj._perm_cache)
 
 
 class GrantBackend(BaseBackend):

@@ -9,7 +9,7 @@ from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, OuterRef, Q, Subquery
 from django.http import HttpRequest
 
-from flows.models import Environment, UnassignedDeployment
+from flows.models import Environment
 from portal import inbox
 from portal.auth.request_user import actor_of
 from runs.access.decisions import Permissions
@@ -49,15 +49,9 @@ def paused_schedules(permissions: Permissions) -> list[Schedule]:
     return list(paused.order_by("-changed_at", "pk")[:FEW])
 
 
-def count_unassigned(request: HttpRequest, permissions: Permissions, environments: Iterable[Environment]) -> int:
-    """Return how many deployments an administrator has to assign; 0 for others than administrators and auditors.
-
-    An administrator's `environments` come with the numbers of their servers.
-    """
-    if permissions.is_administrator:
-        numbers = {each.server_id: each.unassigned for each in environments}  # type: ignore[attr-defined]  # annotated
-        return sum(numbers.values())
-    return UnassignedDeployment.objects.count() if rule_changes.oversees(actor_of(request)) else 0
+def count_unassigned(overseen: Iterable[Environment]) -> int:
+    """Return how many deployments an administrator has to assign, of the servers of these environments."""
+    return sum({each.server_id: each.unassigned for each in overseen}.values())  # type: ignore[attr-defined]  # annotated
 
 
 def to_review(request: HttpRequest, permissions: Permissions) -> list[Override]:

@@ -14,6 +14,7 @@ from portal.admin.overview.alarms import count_unassigned, paused_schedules, rul
 from portal.admin.overview.current_runs import current_runs
 from portal.admin.overview.environment_lines import tiles
 from portal.admin.overview.first_steps import first_steps
+from portal.admin.overview.overseen import overseen
 from portal.admin.overview.pending_approvals import pending_approvals
 from portal.auth.request_user import permissions_of
 from portal.ops import database_checks
@@ -26,6 +27,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
     found = tiles(permissions)
+    watched = overseen(request, [tile.status.environment for tile in found])
     context |= {
         "title": "Overview",
         "tiles": found,
@@ -36,9 +38,9 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
         "outside_changes": audit_panel.outside_changes(request),
         "rules_waiting": rules_waiting(request),
-        "unassigned": count_unassigned(request, permissions, [tile.status.environment for tile in found]),
+        "unassigned": count_unassigned(watched),
         "paused_schedules": paused_schedules(permissions),
-        "oversight": oversight.rows_for(request, [tile.status.environment for tile in found]),
+        "oversight": oversight.rows_for(watched),
         "oversight_headings": oversight.HEADINGS,
     }
     # Without an environment there are no runs either, and nothing to pin.
