@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.contrib.auth.models import User
 
@@ -45,6 +46,15 @@ def steps(change: ChangeRequest) -> list[Step]:
         )
         for position, stage in enumerate(stages)
     ]
+
+
+def waiting_stage(change: ChangeRequest) -> tuple[int, datetime] | None:
+    """Return the position of the stage that waits, and since when: the last approval before it, or the request."""
+    current = next((each for each in steps(change) if not each.is_done), None)
+    if current is None:
+        return None
+    before = [each.at for each in approvers_of(change) if each.stage < current.position]
+    return current.position, max(before, default=change.requested_at)
 
 
 def approvers_of(change: ChangeRequest) -> list[Approval]:

@@ -3172,6 +3172,12 @@ class Migration(migrations.Migration):
             name="Escalation",
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "stage",
+                    models.PositiveSmallIntegerField(
+                        default=0, help_text="Index of the approval stage, starting at 0."
+                    ),
+                ),
                 ("at", models.DateTimeField(db_default=Now())),
                 ("change", models.ForeignKey("runs.changerequest", models.CASCADE, related_name="escalations")),
                 (
@@ -3184,7 +3190,7 @@ class Migration(migrations.Migration):
             options={
                 "default_permissions": (),
                 "constraints": [
-                    models.UniqueConstraint(fields=("rule", "change"), name="one_escalation_per_rule_and_change")
+                    models.UniqueConstraint(fields=("rule", "change", "stage"), name="one_escalation_per_stage")
                 ],
             },
         ),

@@ -69,15 +69,19 @@ class NotificationRule(Selector):
 
 
 class Escalation(models.Model):
-    """That a rule with minutes was applied to a request, once. `runs.notifications.escalation` is the only writer."""
+    """That a rule with minutes was applied to a stage of a request, once.
+
+    `runs.notifications.escalation` is the only writer.
+    """
 
     rule = models.ForeignKey(NotificationRule, models.CASCADE, related_name="escalations", db_index=False)
     change = models.ForeignKey(ChangeRequest, models.CASCADE, related_name="escalations")
+    stage = models.PositiveSmallIntegerField(default=0, help_text="Index of the approval stage, starting at 0.")
     at = models.DateTimeField(db_default=Now())
 
     class Meta:
         default_permissions = ()
-        constraints = [models.UniqueConstraint(fields=["rule", "change"], name="one_escalation_per_rule_and_change")]
+        constraints = [models.UniqueConstraint(fields=["rule", "change", "stage"], name="one_escalation_per_stage")]
 
     def __str__(self) -> str:
         return f"{self.rule_id}: {self.change_id}"

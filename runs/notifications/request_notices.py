@@ -8,9 +8,11 @@ from flows.models import Environment
 from flows.wording import deployment_name, plural
 from runs import requests
 from runs.access.decisions import Target
+from runs.changes.stages import steps
 from runs.models import ChangeRequest, NotificationRule, RunEvent, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import Listener, everyone, receivers_of
+from runs.notifications.escalation import is_waiting_at
 from runs.notifications.event_subjects import can_see, change_of, request_of, specs_of, targets_of
 from runs.notifications.recipients import notify, notify_overseers, notify_person
 from runs.notifications.services import create
@@ -54,12 +56,15 @@ def notify_approvers(event: RunEvent) -> None:
 
 
 def notify_of_overdue(event: RunEvent) -> None:
-    """Notify the receivers of a rule who can see a request that nobody has decided in its time."""
+    """Notify the receivers of a rule who can see a request of which nobody has decided the stage in its time."""
     change = change_of(event)
     rule = NotificationRule.objects.filter(pk=event.data["rule"], removed_at=None).first()
-    if rule is None or change.state != ChangeRequest.State.WAITING:
+    # Not of a stage that was approved since.
+    is_waiting = change.state == ChangeRequest.State.WAITING and is_waiting_at(change, event.data["stage"])
+    if rule is None or not is_waiting:
         return
-    may = can_see(change)
+    may, stages = can_see(change), len(steps(change))
+    of_stages = f" on stage {event.data['stage'] + 1} of {stages}" if stages > 1 else ""
     for listener in receivers_of(rule):
         # They cannot decide their own request.
         is_own = listener.person is not None and listener.key in (change.requested_by_id, change.on_behalf_of_id)
@@ -69,8 +74,8 @@ def notify_of_overdue(event: RunEvent) -> None:
                 Topic.WAITING,
                 change.environment,
                 f"Still waiting for approval: {change.title}",
-                f"Nobody has decided for {plural(event.data['minutes'], 'minute')}. {change.requester} requested "
-                f"{change.summary}. Reason: {change.reason or 'none given'}.",
+                f"Nobody has decided{of_stages} for {plural(event.data['minutes'], 'minute')}. {change.requester} "
+                f"requested {change.summary}. Reason: {change.reason or 'none given'}.",
                 change.subject,
                 listener.channels,
             )

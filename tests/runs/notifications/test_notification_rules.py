@@ -17,8 +17,19 @@ from flows.models import Deployment, Environment
 from runs import changes, mirror, notifications, requests, tasks
 from runs.access.decisions import Target
 from runs.actors import Actor
-from runs.governance import grants
-from runs.models import AuditEntry, ChangeRequest, Channel, Delivery, Notification, NotificationRule, Run, RunRequest
+from runs.governance import grants, policies
+from runs.models import (
+    Approval,
+    AuditEntry,
+    ChangeRequest,
+    Channel,
+    Delivery,
+    Notification,
+    NotificationRule,
+    Policy,
+    Run,
+    RunRequest,
+)
 from runs.models.notification import Topic
 from runs.notifications import notification_rules, topic_matching
 from runs.notifications.audience import Audience
@@ -308,3 +319,49 @@ def test_what_nobody_decides_goes_to_another_group_once(
         tasks.escalate()
     found = [(each.person.username, each.target_id) for each in notices() if each.person in (boss, outsider)]
     assert found == [("boss", str(first.pk))]
+
+
+def ask_for_two_stages(deployment: Deployment, requester: User, administrator: User) -> tuple[User, ChangeRequest]:
+    """A request with two stages, and a person with a rule for what nobody decides in 30 minutes."""
+    stages = [{"needed": 1, "group": "Approver"}, {"needed": 1, "group": "Release manager"}]
+    policies.save_policy(Policy(name="Two", stages=stages, approval_minutes=600), by=by(administrator))
+    boss = person("boss", "Auditor")
+    grants.grant(by=Actor.system(), person=boss, verbs=["see"], environment=deployment.environment)
+    new_rule(boss, "waiting", environment=deployment.environment, after_minutes=30)
+    return boss, ask(deployment, requester).change
+
+
+def test_each_stage_is_escalated_from_when_it_waits(
+    prod_deployment: Deployment,
+    requester: User,
+    approver: User,
+    admin_user: User,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    boss, change = ask_for_two_stages(prod_deployment, requester, admin_user)
+
+    def escalated_at(minutes: int) -> list[str]:
+        later = change.requested_at + timedelta(minutes=minutes)
+        monkeypatch.setattr(timezone, "now", lambda: later)
+        tasks.escalate()
+        found = notices().filter(person=boss, subject__startswith="Still waiting").order_by("pk")
+        return [each.text.partition(" for ")[0] for each in found]
+
+    one, two = (f"Nobody has decided on stage {number} of 2" for number in (1, 2))
+    assert [escalated_at(minutes) for minutes in (29, 31, 32)] == [[], [one], [one]]
+    approved_at = change.requested_at + timedelta(minutes=40)
+    Approval.objects.create(
+        change=change, approved=True, by=approver, by_name="approver", digest=change.digest, at=approved_at
+    )
+    assert [escalated_at(minutes) for minutes in (69, 71, 90)] == [[one], [one, two], [one, two]]
+
+
+def test_an_escalation_of_a_stage_that_was_approved_meanwhile_notifies_nobody(
+    prod_deployment: Deployment, requester: User, approver: User, admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boss, change = ask_for_two_stages(prod_deployment, requester, admin_user)
+    later = change.requested_at + timedelta(minutes=31)
+    monkeypatch.setattr(timezone, "now", lambda: later)
+    tasks.escalate()
+    changes.approve(change, by=by(approver))
+    assert not notices().filter(person=boss, subject__startswith="Still waiting").exists()
