@@ -415,6 +415,7 @@ class Migration(migrations.Migration):
                 ("status", models.PositiveSmallIntegerField(null=True)),
                 ("answer", models.TextField(blank=True)),
                 ("message", models.TextField(blank=True)),
+                ("email", models.UUIDField(editable=False, null=True)),
                 ("channel", models.ForeignKey("runs.channel", models.PROTECT, null=True, related_name="deliveries")),
                 ("notification", models.ForeignKey("runs.notification", models.CASCADE, related_name="deliveries")),
             ],

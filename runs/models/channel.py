@@ -65,7 +65,9 @@ class Delivery(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_attempt_at = models.DateTimeField(null=True)
     sent_at = models.DateTimeField("sent", null=True)
-    # What the other side answered last; its text is cleaned and cut.
+    # The id of the email that it is in: the key of the first message of it. Set when it is sent the first time.
+    email = models.UUIDField(null=True, editable=False)
+    # What the other side answered last: a status of HTTP, or a reply code of SMTP; its text is cleaned and cut.
     status = models.PositiveSmallIntegerField(null=True)
     answer = models.TextField(blank=True)
     # Why it was not sent, or is tried again.

@@ -2,6 +2,7 @@
 
 from runs.notifications.deliveries import EMAIL, LEASE, MOST_ATTEMPTS, due_lanes
 from runs.notifications.escalation import escalate
+from runs.notifications.mail_addresses import approvers_without_address, mute_approvers
 from runs.notifications.personal_messages import MOST_COUNTED, NOTIFICATIONS, count_unread, mark_read, unread_count
 from runs.notifications.recipients import overseers
 from runs.notifications.reset_links import (
@@ -23,6 +24,7 @@ __all__ = [
     "NOTIFICATIONS",
     "REQUESTED",
     "NotSent",
+    "approvers_without_address",
     "chosen_by",
     "count_unread",
     "create",
@@ -31,6 +33,7 @@ __all__ = [
     "escalate",
     "forget",
     "mark_read",
+    "mute_approvers",
     "overseers",
     "reset_link",
     "send_reset_link",

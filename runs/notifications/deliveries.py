@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.contrib.auth.models import User
-from django.db.models import F, Q, QuerySet
+from django.db import transaction
+from django.db.models import Exists, F, Q, QuerySet
 from django.utils import timezone
 
 from runs import queue
@@ -61,9 +62,24 @@ def replay(delivery: Delivery) -> None:
 
 
 def open_rows(now: datetime) -> QuerySet[Delivery]:
-    """Return the rows that are due: null is one that was not attempted yet. Channels that rest have none."""
+    """Return the rows that are due: null is one that was not attempted yet. An address that rests has none."""
     is_awake = Q(channel__next_attempt_at=None) | Q(channel__next_attempt_at__lte=now)
-    return due(now).filter(is_awake)
+    is_mail_awake = Q(channel__isnull=False) | ~Exists(unreached_emails().filter(next_attempt_at__gt=now))
+    return due(now).filter(is_awake, is_mail_awake)
+
+
+def unreached_emails() -> QuerySet[Delivery]:
+    """Return the emails whose last attempt reached no mail server: until the next one, no other email is tried.
+
+    What the server answered, and refused, has a status.
+    """
+    emails = Delivery.objects.filter(channel=None, state=State.WANTED, attempts__gt=0, status=None)
+    return emails.exclude(message="").order_by()
+
+
+def is_suspect(channel: Channel | None) -> bool:
+    """Return whether an address could not be reached the last time; None is the mail server."""
+    return channel.failures > 0 if channel else unreached_emails().exists()
 
 
 def due(now: datetime) -> QuerySet[Delivery]:
@@ -81,10 +97,26 @@ def first_due(lane: int) -> Delivery | None:
     return rows.select_related("notification__person", "notification__environment").order_by("pk").first()
 
 
-def claim_together(delivery: Delivery, person: User, most: int) -> list[Delivery]:
-    """Claim the other emails to a person that are due, the oldest first."""
-    rows = open_rows(timezone.now()).filter(channel=None, notification__person=person).exclude(pk=delivery.pk)
-    return [each for each in rows.select_related("notification").order_by("pk")[:most] if claim(each)]
+@transaction.atomic
+def claim_email(first: Delivery, person: User, most: int) -> list[Delivery]:
+    """Claim a message and up to `most` others that are sent with it in one email; return all, the oldest first.
+
+    An email that is repeated has the same messages as the first time, because it has the same id.
+    """
+    if not claim(first):
+        return []
+    emails = Delivery.objects.filter(channel=None, state=State.WANTED).exclude(pk=first.pk)
+    if first.email is None:
+        first.email = first.key
+        others = due(timezone.now()).filter(pk__in=emails.filter(email=None, notification__person=person))
+        others = others.order_by("pk")[:most]
+    else:
+        others = emails.filter(email=first.email)
+    keys = [first.pk, *others.values_list("pk", flat=True)]
+    Delivery.objects.filter(pk__in=keys[1:]).update(attempts=F("attempts") + 1, next_attempt_at=first.next_attempt_at)
+    Delivery.objects.filter(pk__in=keys).update(email=first.email)
+    rows = Delivery.objects.filter(pk__in=keys).select_related("notification__person", "notification__environment")
+    return list(rows.order_by("pk"))
 
 
 def claim(delivery: Delivery) -> bool:

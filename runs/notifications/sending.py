@@ -26,8 +26,8 @@ from runs.notifications.pinned_http import Answer, NoAnswer
 LONGEST_TURN = 8.0
 # Messages of one email.
 MOST_TOGETHER = 100
-# Advisory lock of channels that did not answer the last time: one of them at a time, so that however many there are,
-# the other processes are free for those that answer.
+# Advisory lock of the addresses that did not answer the last time, the mail server among them: one at a time, so that
+# however many there are, the other processes are free for those that answer.
 SUSPECTS = 7_218_004
 # Answers after which the same message is sent again; all others that are not 2xx are final.
 RETRIED = frozenset({408, 425, 429})
@@ -50,8 +50,8 @@ def send_due(lane: int) -> bool:
 
 @contextmanager
 def turn(channel: Channel | None) -> Iterator[bool]:
-    """Yield whether the lane can be sent now: a channel that did not answer waits for others that did not."""
-    if channel is None or not channel.failures:
+    """Yield whether the lane can be sent now: an address that did not answer waits for others that did not."""
+    if not deliveries.is_suspect(channel):
         yield True
         return
     with connection.cursor() as cursor:
@@ -76,7 +76,7 @@ def send_some(lane: int) -> bool:
         if channel and not channel.is_enabled:
             deliveries.fail_all(channel)
             return False
-        if deliveries.claim(first) and not (send_to_channel(first, channel) if channel else send_email(first)):
+        if not (send_to_channel(first, channel) if channel else send_email(first)):
             # What cannot be reached now cannot be reached by the next one either: it waits for `requeue_due`.
             return False
     return True
@@ -86,25 +86,29 @@ def send_some(lane: int) -> bool:
 
 
 def send_email(delivery: Delivery) -> bool:
-    """Send one email that was claimed; return whether the mail server could be reached."""
+    """Claim and send one email; return whether the mail server could be reached."""
     person = delivery.notification.person
-    # 1. Without an address or a server it fails for good.
+    # 1. Without an address, which was deleted since, or a server it fails for good.
     if person is None or not person.email:
         deliveries.settle(delivery, State.FAILED, f"{person} has no email address.")
         return True
     if not settings.SENDS_MAIL:
         deliveries.settle(delivery, State.FAILED, "No mail server is configured. Set PORTAL_MAIL_HOST.")
         return True
-    # 2. Send it, with the others that are due if the person wants one email. A crash before it is recorded repeats it.
+    # 2. Send it, with the others that are due if the person wants one email. A crash before it is recorded repeats it,
+    #    with the same id.
     collects = email_choices.collects(email_choices.settings_of(person))
-    together = [delivery, *(deliveries.claim_together(delivery, person, MOST_TOGETHER - 1) if collects else ())]
+    together = deliveries.claim_email(delivery, person, MOST_TOGETHER - 1 if collects else 0)
+    if not together:
+        return True
     try:
-        mail.send([each.notification for each in together], person.email)
+        mail.send([each.notification for each in together], person.email, delivery.email or delivery.key)
     except (OSError, smtplib.SMTPException) as error:
         message = f"The mail server {settings.SMTP['host']} did not accept it: {mail.error_label(error)}."
+        status = mail.reply_code(error)
         for each in together:
-            deliveries.postpone(each, message, is_final=mail.is_final(error))
-        return isinstance(error, smtplib.SMTPResponseException | smtplib.SMTPRecipientsRefused)
+            deliveries.postpone(each, message, is_final=mail.is_final(error), status=status)
+        return status is not None
     except ValueError as error:
         # An address or text that is not allowed in an email will not be allowed next time either.
         for each in together:
@@ -119,7 +123,9 @@ def send_email(delivery: Delivery) -> bool:
 
 
 def send_to_channel(delivery: Delivery, channel: Channel) -> bool:
-    """Send one message that was claimed to its channel; return whether the other side could be reached."""
+    """Claim and send one message to its channel; return whether the other side could be reached."""
+    if not deliveries.claim(delivery):
+        return True
     try:
         address = encryption.unseal(channel.sealed_address)
         secret = encryption.unseal(channel.sealed_secret) if channel.sealed_secret else ""
@@ -173,8 +179,9 @@ def note(delivery: Delivery, channel: Channel, answer: Answer, text: str) -> boo
 def send_by_apprise(address: str, body: bytes) -> Answer:
     """Send by a process that ends within the deadline. It says only whether the service accepted the message."""
     message = json.dumps({"address": address, **json.loads(body)})
-    # Nothing of this process's environment: it holds keys.
+    # Nothing else of this process's environment: it holds keys.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
+    environment |= pinned_http.proxy_environment()
     try:
         done = subprocess.run(
             [sys.executable, "-m", "runs.apprise_process"],

@@ -22,6 +22,7 @@ from runs.models import Channel, Delivery, Notification, Subscription
 from runs.models.notification import DEFAULTS, SINGLE, Topic
 from runs.notifications import deliveries
 from runs.notifications.email_choices import email_due_at, settings_of
+from runs.notifications.mail_addresses import is_usable
 
 LONGEST_SUBJECT = 300
 # Of a message that stands for several.
@@ -39,7 +40,7 @@ def create(
     target: models.Model | None,
     channels: Iterable[Channel] = (),
 ) -> Notification:
-    """Store one message and queue its deliveries: an email to the person, and one for each channel.
+    """Store one message and queue its deliveries: an email to the person if they have an address, and each channel.
 
     Without a person it goes to the channels only. A rollback removes all of it.
     """
@@ -101,7 +102,7 @@ def create_many(drafts: Sequence[Draft]) -> list[Notification]:
     deliveries.add(
         (notice, channel, None if channel else email_at(draft, now))
         for draft, notice in new
-        for channel in (*((None,) if draft.person else ()), *draft.channels)
+        for channel in (*((None,) if has_address(draft) else ()), *draft.channels)
     )
     if people := {draft.person.pk for draft in drafts if draft.person}:
         publish("inbox", people)
@@ -150,6 +151,11 @@ def recent(drafts: Sequence[Draft], now: datetime) -> dict[tuple[object, ...], N
 
 def is_within(person: User, since: datetime, now: datetime) -> bool:
     return since > now - timedelta(minutes=settings_of(person).merge_minutes)
+
+
+def has_address(draft: Draft) -> bool:
+    """Return whether an email can be sent; else the message is in the portal alone, which is no failed delivery."""
+    return draft.person is not None and is_usable(draft.person.email)
 
 
 def email_at(draft: Draft, now: datetime) -> datetime | None:

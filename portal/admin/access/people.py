@@ -6,6 +6,7 @@ from copy import copy
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group, Permission, User
@@ -26,13 +27,16 @@ from portal.admin.loosening_fields import LooseningFields
 from portal.admin.service_admin import ServiceModelAdmin
 from portal.auth.request_user import actor_of
 from portal.lists.change_list import RestrictedList
+from portal.lists.filters import ChoiceFilter, Choices
 from portal.ui import tables
 from portal.ui.text import number
+from runs import notifications
 from runs.access.decisions import Permissions, active_grants
 from runs.actors import is_administrator
 from runs.errors import Refused
 from runs.governance import accounts, preview
 from runs.models import ChangeRequest, ServiceAccount
+from runs.notifications.mail_addresses import USABLE
 
 # Django's permissions that have an effect here. Permissions on deployments and runs are grants.
 OFFERED = {
@@ -57,6 +61,20 @@ class LabelledFilter(admin.BooleanFieldListFilter):
     def __init__(self, field: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(field, *args, **kwargs)
         self.title = LABELS[field.name][0].lower()
+
+
+class AddressFilter(ChoiceFilter):
+    title = "email address"
+    parameter_name = "address"
+
+    def lookups(self, request: HttpRequest, model_admin: ModelAdmin[Any]) -> Choices:
+        return [("none", "None"), ("approvers", "None, and can approve")]
+
+    @classmethod
+    def selects(cls, values: list[str]) -> Q:
+        if values[-1] == "approvers":
+            return Q(pk__in=notifications.approvers_without_address().values("pk"))
+        return ~Q(email__regex=USABLE)
 
 
 class AdministratorsOnly(ServiceModelAdmin):
@@ -137,7 +155,7 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
     change_user_password_template = "portal/people/set_password.html"  # noqa: S105  (a template)
     change_form_before_template = "portal/_loosening_of_admin_form.html"
     list_display = ["username", "full_name", "email", "memberships", "administers", "is_enabled", "last_login"]
-    list_filter = ["groups", ("is_superuser", LabelledFilter), ("is_active", LabelledFilter)]
+    list_filter = ["groups", ("is_superuser", LabelledFilter), ("is_active", LabelledFilter), AddressFilter]
     filter_horizontal = ()
     fieldsets = [
         (None, {"fields": ["username", "password", "first_name", "last_name", "email"]}),

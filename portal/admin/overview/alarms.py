@@ -54,6 +54,11 @@ def count_unassigned(overseen: Iterable[Environment]) -> int:
     return sum({each.server_id: each.unassigned for each in overseen}.values())  # type: ignore[attr-defined]  # annotated
 
 
+def count_mute_approvers(environments: Iterable[Environment]) -> int:
+    """Return how many approvers have no email address; the number comes with an administrator's environments."""
+    return max((each.mute_approvers for each in environments), default=0)  # type: ignore[attr-defined]  # annotated
+
+
 def to_review(request: HttpRequest, permissions: Permissions) -> list[Override]:
     """Return emergency overrides that the reader may review."""
     if not permissions.can_any(Verb.APPROVE):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Value
 from django.utils import timezone
 
 from flows.models import WorkPool
@@ -13,6 +13,7 @@ from flows.wording import how_to_deploy, plural
 from portal.admin.overview.overseen import with_alarms
 from portal.ui import calendar
 from portal.ui.environment_status import EnvironmentStatus, status_of
+from runs import notifications
 from runs.access.decisions import Permissions
 
 
@@ -37,6 +38,8 @@ def tiles(permissions: Permissions) -> list[Tile]:
     """Return a tile for each visible environment; the number of queries does not depend on how many there are."""
     environments = with_alarms(permissions.environments().select_related("server__health")).annotate(
         has_deployments=Exists(permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)),
+        # For `alarms`; the same in each row, so that the page needs no further query.
+        mute_approvers=notifications.mute_approvers() if permissions.is_administrator else Value(0),
         pools=ArraySubquery(WorkPool.current.filter(environment=OuterRef("pk")).order_by().values("workers")),
     )
     windows = calendar.statuses(list(environments), timezone.now())

@@ -10,7 +10,13 @@ from django.http import HttpRequest
 from portal.admin.audit import oversight
 from portal.admin.deployments.list import pinned_rows
 from portal.admin.overview import attention, trend_panel
-from portal.admin.overview.alarms import count_unassigned, paused_schedules, rules_waiting, to_review
+from portal.admin.overview.alarms import (
+    count_mute_approvers,
+    count_unassigned,
+    paused_schedules,
+    rules_waiting,
+    to_review,
+)
 from portal.admin.overview.current_runs import current_runs
 from portal.admin.overview.environment_lines import tiles
 from portal.admin.overview.first_steps import first_steps
@@ -39,6 +45,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "outside_changes": audit_panel.outside_changes(request),
         "rules_waiting": rules_waiting(request),
         "unassigned": count_unassigned(watched),
+        "mute_approvers": count_mute_approvers(tile.status.environment for tile in found),
         "paused_schedules": paused_schedules(permissions),
         "oversight": oversight.rows_for(watched),
         "oversight_headings": oversight.HEADINGS,

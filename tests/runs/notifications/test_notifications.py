@@ -213,8 +213,9 @@ def test_a_name_with_a_line_break_is_one_line(
 def test_an_address_that_would_be_a_header_is_refused_for_good(
     prod_deployment: Deployment, requester: User, reader: User, post: Post
 ) -> None:
-    User.objects.filter(pk=reader.pk).update(email="a@portal.example\nBcc: b@evil.example")
     ask(prod_deployment, requester)
+    notices()
+    User.objects.filter(pk=reader.pk).update(email="a@portal.example\nBcc: b@evil.example")
     send_mails()
     assert post.mails == []
     assert sent().state == "failed"
@@ -295,11 +296,62 @@ def test_what_cannot_be_sent_says_what_is_missing(
     prod_deployment: Deployment, requester: User, reader: User, settings: Any, email: str, sends: bool, named: str
 ) -> None:
     settings.SENDS_MAIL = sends
-    User.objects.filter(pk=reader.pk).update(email=email)
     ask(prod_deployment, requester)
+    notices()
+    # Deleted since.
+    User.objects.filter(pk=reader.pk).update(email=email)
     send_mails()
     assert sent().state == "failed"
     assert named in sent().message
+
+
+@pytest.mark.parametrize("email", ["", "nobody", "a@b\nBcc: c@d", "a b@c"])
+def test_without_an_address_the_message_is_in_the_portal_and_no_delivery_fails(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post, email: str
+) -> None:
+    User.objects.filter(pk=reader.pk).update(email=email)
+    ask(prod_deployment, requester)
+    send_mails()
+    assert only().person == reader
+    assert not Delivery.objects.exists()
+    assert post.mails == []
+
+
+def test_a_repeated_email_has_the_same_id(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post
+) -> None:
+    ask(prod_deployment, requester)
+    send_mails()
+    # The process was killed before it recorded that.
+    Delivery.objects.update(state="wanted", next_attempt_at=timezone.now() - timedelta(seconds=1))
+    ask(prod_deployment, requester)
+    send_mails()
+    ids = [mail["Message-ID"] for mail in post.mails]
+    assert (len(ids), len(set(ids))) == (3, 2)
+    assert ids[0] == f"<{Delivery.objects.earliest('pk').key.hex}@portal.example>"
+    assert ids[0] in ids[1:]
+
+
+def test_a_mail_server_that_is_down_is_left_alone_and_one_that_answers_is_not(
+    prod_deployment: Deployment, requester: User, reader: User, post: Post, settings: Any
+) -> None:
+    port = settings.SMTP["port"]
+    with post_office() as closed:
+        pass
+    settings.SMTP["port"] = closed.port
+    for _ in range(2):
+        ask(prod_deployment, requester)
+    send_mails()
+    first, second = Delivery.objects.order_by("pk")
+    assert (first.attempts, first.status, second.attempts) == (1, None, 0)
+    assert notifications.EMAIL not in notifications.due_lanes()
+    send_mails()
+    assert Delivery.objects.get(pk=second.pk).attempts == 0, "it would wait for the same server"
+    # It answers again, and refuses the first one: that holds up nothing.
+    settings.SMTP["port"], post.answer = port, "451 come back later"
+    at_once(first)
+    send_mails()
+    assert [(each.attempts, each.status) for each in Delivery.objects.order_by("pk")] == [(2, 451), (1, 451)]
 
 
 def test_a_worker_that_died_leaves_the_message_to_the_next(

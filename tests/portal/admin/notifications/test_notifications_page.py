@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -13,9 +14,12 @@ from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from portal.admin.notifications import message_lines
-from runs import notifications
+from runs import notifications, requests
 from runs.models import Delivery, Notification
 from runs.models.notification import DEFAULTS, Topic
+from runs.notifications.links import link_of
+from tests.background import notices
+from tests.cast import by
 from tests.portal.page_elements import refusal_codes
 from tests.portal.page_text import Page
 
@@ -24,6 +28,7 @@ pytestmark = pytest.mark.django_db
 URL = reverse("admin:runs_notification_changelist")
 CHOOSE = reverse("admin:runs_notification_choose")
 READ = reverse("admin:runs_notification_read")
+PASSWORD = "correct horse battery staple"
 Login = Callable[[User], Client]
 
 
@@ -135,3 +140,21 @@ def test_a_missing_address_or_server_is_told(viewer: User, login: Login, setting
 def test_nobody_chooses_without_signing_in(client: Client) -> None:
     assert client.post(CHOOSE, {"wanted": ["freeze:all"]}).status_code == 302
     assert client.get(URL).status_code == 302
+
+
+def test_a_link_of_a_message_asks_to_sign_in_and_decides_nothing(
+    prod_deployment: Deployment, requester: User, approver: User, client: Client, settings: Any
+) -> None:
+    settings.PUBLIC_URL = ""
+    change = requests.submit(prod_deployment, {"month": "2026-10"}, by=by(requester), reason="Month end").change
+    link = link_of(notices().get(person=approver))
+    approver.set_password(PASSWORD)
+    approver.save()
+    asked = client.get(link)
+    assert asked.status_code == 302
+    assert "next=" in asked.url  # type: ignore[attr-defined]  # a redirect
+    entered = client.post(asked.url, {"username": "approver", "password": PASSWORD, "next": link})  # type: ignore[attr-defined]
+    assert (entered.status_code, entered.url) == (302, link)  # type: ignore[attr-defined]
+    assert client.get(link).status_code == 200
+    change.refresh_from_db()
+    assert change.state == "waiting"
