@@ -54,6 +54,21 @@ def secret(name: str, insecure: str, how: str) -> str:
     return value
 
 
+def outgoing_proxy(text: str) -> str:
+    """Check the address of a proxy; "environment" stands for what HTTPS_PROXY and its like say."""
+    if text in ("", "environment"):
+        return text
+    try:
+        parts = urlsplit(text)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_good = False
+    if not is_good or parts.path.strip("/") or parts.query or parts.fragment:
+        # Not the value, which can hold a password.
+        raise ImproperlyConfigured("PORTAL_OUTGOING_PROXY must be http://HOST:PORT or https://HOST:PORT.")
+    return text
+
+
 def fernet_keys(text: str) -> list[str]:
     """Split and validate the keys at the start, not when the first credential is stored."""
     keys = [key.strip() for key in text.split(",")]
@@ -342,6 +357,9 @@ MAILERS: dict[str, dict[str, object]] = {
     if MAIL_HOST or PRODUCTION
     else {"BACKEND": "django.core.mail.backends.console.EmailBackend"}
 }
+
+# Through which webhooks, chats and other channels are reached. Without it HTTPS_PROXY and its like are ignored.
+OUTGOING_PROXY = outgoing_proxy(env("PORTAL_OUTGOING_PROXY"))
 
 # The follower touches this file while it runs; `portal.ops.probe` checks its age.
 HEARTBEAT_FILE = env("PORTAL_HEARTBEAT")

@@ -209,6 +209,16 @@ def test_mail_needs_an_address_for_its_links(refused: Refused, load: Load) -> No
     assert not load(GOOD)["SENDS_MAIL"]
 
 
+@pytest.mark.parametrize(
+    "value", ["proxy.example:3128", "socks5://proxy.example", "http://", "http://p/x", "http://p:x"]
+)
+def test_a_proxy_is_named_by_its_address(refused: Refused, load: Load, value: str) -> None:
+    assert "PORTAL_OUTGOING_PROXY" in refused(GOOD | {"PORTAL_OUTGOING_PROXY": value})
+    assert load(GOOD | {"HTTPS_PROXY": "http://proxy.example:3128"})["OUTGOING_PROXY"] == ""
+    for good in ("http://user:secret@proxy.example:3128", "environment"):
+        assert load(GOOD | {"PORTAL_OUTGOING_PROXY": good})["OUTGOING_PROXY"] == good
+
+
 # What a deployment is checked for
 
 

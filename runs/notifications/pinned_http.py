@@ -1,21 +1,28 @@
 """One POST to an address that an administrator entered: the name is resolved once, and that address is connected to.
 
 Addresses of private networks are refused after the name was resolved, unless the channel allows them: a name can lead
-anywhere, and to another place a second later. No redirect is followed, no proxy of the environment is used, and all of
-it ends within a deadline, however slowly the other side answers.
+anywhere, and to another place a second later. No redirect is followed, and all of it ends within a deadline, however
+slowly the other side answers.
+
+With an outgoing proxy (`settings.OUTGOING_PROXY`) the proxy resolves the name, and decides where it may lead. Only what
+can be judged without resolving is refused here. Variables such as HTTP_PROXY count only if the setting says so.
 """
 
 from __future__ import annotations
 
+import os
 import socket
+import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from threading import Thread
+from urllib.parse import urlsplit
 
 import httpx
+from django.conf import settings
 from django.utils import timezone
 
 from flows.prefect_api.error_messages import explain_error
@@ -30,6 +37,9 @@ MOST_ADDRESSES = 3
 # IPv4 in IPv6 by a gateway: the address that counts is the inner one.
 NAT64 = IPv6Network("64:ff9b::/96")
 INNER_BITS = 0xFFFFFFFF
+# The value of the setting for what the variables of the environment say.
+ENVIRONMENT = "environment"
+PROXY_VARIABLES = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +90,8 @@ def post(address: str, content: bytes, headers: Mapping[str, str], *, allows_pri
 
 
 def send(address: str, content: bytes, headers: Mapping[str, str], *, allows_private: bool) -> Answer:
-    transport = PinnedTransport(allows_private=allows_private)
+    proxy = "" if allows_private else proxy_for(address)
+    transport: httpx.BaseTransport = ProxyTransport(proxy) if proxy else PinnedTransport(allows_private=allows_private)
     with (
         httpx.Client(transport=transport, timeout=TIMEOUT, follow_redirects=False, trust_env=False) as client,
         client.stream("POST", address, content=content, headers=dict(headers)) as response,
@@ -122,6 +133,47 @@ class PinnedTransport(httpx.BaseTransport):
 
     def close(self) -> None:
         self.inner.close()
+
+
+class ProxyTransport(httpx.BaseTransport):
+    """Asks a proxy to connect. Certificates are those of the name, as without one: TLS goes through the proxy."""
+
+    def __init__(self, proxy: str) -> None:
+        self.inner = httpx.HTTPTransport(proxy=httpx.Proxy(proxy), trust_env=False)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        require_name(request.url.raw_host.decode("ascii"))
+        return self.inner.handle_request(request)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+def proxy_for(address: str) -> str:
+    """Return the proxy through which an address is reached, "" for none."""
+    if settings.OUTGOING_PROXY != ENVIRONMENT:
+        return str(settings.OUTGOING_PROXY)
+    parts, found = urlsplit(address), urllib.request.getproxies_environment()
+    is_direct = urllib.request.proxy_bypass_environment(parts.netloc, found)  # type: ignore[attr-defined]  # it exists
+    return "" if is_direct else found.get(parts.scheme, found.get("all", ""))
+
+
+def proxy_environment() -> dict[str, str]:
+    """Return the variables that have another process use the same proxy, or none."""
+    if settings.OUTGOING_PROXY == ENVIRONMENT:
+        return {name: value for name, value in os.environ.items() if name.upper() in PROXY_VARIABLES}
+    return dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY"), settings.OUTGOING_PROXY) if settings.OUTGOING_PROXY else {}
+
+
+def require_name(host: str) -> None:
+    """Refuse a private address, in whatever spelling, and a name without a dot, which is of this network."""
+    try:
+        rows = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except socket.gaierror:
+        rows = []
+    addresses = [ip_address(str(row[4][0]).partition("%")[0]) for row in rows]
+    if not (all(map(is_public, addresses)) if addresses else "." in host.strip(".")):
+        raise PrivateAddress
 
 
 def resolve(host: str, port: int | None, *, allows_private: bool) -> list[str]:

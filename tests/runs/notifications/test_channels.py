@@ -208,6 +208,20 @@ def test_another_service_is_sent_to_by_a_process_of_its_own(other_side: Receiver
         sending.send_by_apprise(address, body)
 
 
+def test_another_service_is_reached_through_a_proxy_only_if_the_setting_says_so(
+    other_side: Receiver, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"json://127.0.0.1:{other_side.port}/x"
+    body = json.dumps({"title": "One", "body": "Two"}).encode()
+    with receiver() as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{proxy.port}")
+        sending.send_by_apprise(address, body)
+        assert (len(other_side.requests), len(proxy.requests)) == (1, 0)
+        settings.OUTGOING_PROXY = f"http://127.0.0.1:{proxy.port}"
+        sending.send_by_apprise(address, body)
+        assert (len(other_side.requests), len(proxy.requests)) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("kind", "address"),
     [
