@@ -111,7 +111,10 @@ class NotificationRuleRemoval(Schema):
     summary="List notification rules",
 )
 def list_notification_rules(request: HttpRequest, query: Query[RuleFilters]) -> HttpResponse:  # type: ignore[valid-type]
-    """List your rules and those of your groups, the newest first."""
+    """List your rules and those of your groups, the newest first.
+
+    Tokens that read the whole audit trail list those of all groups and channels.
+    """
     listing = notification_rules.NOTIFICATION_RULES
     return paging.answer(request, listing, query, NotificationRuleRow, NotificationRuleRow.of)
 

@@ -17,6 +17,7 @@ from .answers import (
     RunRequest,
 )
 from .chain_answers import Chain, ChainDetail, ChainPlan, ChainRun, ChainStep, PlannedStep
+from .channel_answers import Channel, Delivery
 from .client_errors import (
     Conflict,
     FieldError,
@@ -71,10 +72,12 @@ __all__ = [
     "ChainRun",
     "ChainStep",
     "Change",
+    "Channel",
     "ComparedDeployment",
     "ComparedValue",
     "ConcurrencyLimit",
     "Conflict",
+    "Delivery",
     "Deployment",
     "DeploymentDetail",
     "Drift",

@@ -13,6 +13,7 @@ from . import login_commands
 from .backfill_commands import add_backfills
 from .catalog_commands import add_catalog
 from .chain_commands import add_chains
+from .channel_commands import add_channels
 from .client_errors import (
     Forbidden,
     Misconfigured,
@@ -118,6 +119,7 @@ def build_parser() -> CommandParser:
         add_drift,
         add_notification_rules,
         add_notifications,
+        add_channels,
         add_schedules,
         add_rules,
     ):

@@ -18,6 +18,8 @@ def add_notification_rules(commands: Subparsers) -> None:
     ).add_subparsers(dest="act", metavar="ACT", required=True, parser_class=CommandParser)
     parser = add_command(acts, "list", list_rules, "List your notification rules and those of your groups")
     add_environment(parser)
+    parser.add_argument("--group", default="", metavar="NAME", help="only those of this group")
+    parser.add_argument("--channel", default="", metavar="NAME", help="only those of this channel")
     add_limit(parser)
 
     parser = add_command(acts, "add", add, "Create a notification rule for yourself")
@@ -37,9 +39,10 @@ def add_notification_rules(commands: Subparsers) -> None:
 
 
 def list_rules(portal: Portal, options: Namespace, screen: Screen) -> int:
-    found = portal.notification_rules(options.environment, active=True, limit=min(options.limit, PAGE))
+    chosen = {"group": options.group, "channel": options.channel}
+    found = portal.notification_rules(options.environment, active=True, **chosen, limit=min(options.limit, PAGE))
     rows = list(islice(found, options.limit))
-    screen.print_rows(NotificationRule, rows, empty="You have no notification rules.")
+    screen.print_rows(NotificationRule, rows, empty="There are no notification rules that you can see.")
     return DONE
 
 

@@ -28,6 +28,7 @@ from .answers import (
 )
 from .answers import RunRequest as Request
 from .chain_answers import Chain, ChainDetail, ChainPlan, ChainRun
+from .channel_answers import Channel, Delivery
 from .client_errors import NotFound
 from .decoding import decode
 from .drift_answers import Drift, DriftMatrix
@@ -750,7 +751,7 @@ class Portal:
     # Notification rules -----------------------------------------------------------------------------------------------
 
     def notification_rules(self, environment: str = "", **filters: Any) -> Iterator[NotificationRule]:
-        """List your notification rules and those of your groups; `filters` of the API: group, topic, active."""
+        """List your notification rules and those of your groups; `filters`: group, channel, topic, active."""
         return self._rows(NotificationRule, "/notification-rules", {"environment": environment, **filters})
 
     def add_notification_rule(
@@ -772,6 +773,19 @@ class Portal:
     def mark_read(self, *numbers: int) -> Marked:
         """Mark notifications as read, all of yours without numbers."""
         return self._post(Marked, "/notifications/read", {"ids": list(numbers)} if numbers else {"all": True})
+
+    # Channels ---------------------------------------------------------------------------------------------------------
+
+    def channels(self, **filters: Any) -> Iterator[Channel]:
+        """List channels by name, with a token that reads the audit trail; `filters` of the API: kind, enabled."""
+        return self._rows(Channel, "/channels", filters)
+
+    def channel(self, number: int) -> Channel:
+        return self._get(Channel, path("channels", number))
+
+    def deliveries(self, environment: str = "", **filters: Any) -> Iterator[Delivery]:
+        """List what was sent, newest first; `filters` of the API: channel, email, state, topic, since, until."""
+        return self._rows(Delivery, "/deliveries", {"environment": environment, **filters})
 
     # Rules ------------------------------------------------------------------------------------------------------------
 

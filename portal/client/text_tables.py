@@ -7,6 +7,7 @@ from typing import Any
 
 from .answers import Deployment, Environment, InboxChange, Preset, Run, RunRequest
 from .chain_answers import Chain
+from .channel_answers import Channel, Delivery
 from .drift_answers import Drift, DriftLine
 from .event_rule_answers import EventRule, RuleDryRunItem, RuleFiring
 from .failure_answers import Failure
@@ -264,6 +265,25 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("environment", lambda row: row.environment or ""),
         ("notification", lambda row: row.subject),
         ("read", lambda row: row.read_at),
+    ],
+    Channel: [
+        ("channel", lambda row: row.id),
+        ("name", lambda row: row.name),
+        ("kind", lambda row: row.kind),
+        ("to", lambda row: row.destination),
+        ("enabled", lambda row: row.is_enabled),
+        ("failed attempts", lambda row: row.failures),
+        ("why disabled", lambda row: row.disabled_why),
+    ],
+    Delivery: [
+        ("delivery", lambda row: row.id),
+        ("queued", lambda row: row.queued_at),
+        ("to", lambda row: row.channel or "email"),
+        ("notification", lambda row: row.subject),
+        ("state", lambda row: row.state),
+        ("attempts", lambda row: row.attempts),
+        ("status", lambda row: row.status),
+        ("answer", lambda row: row.message or row.answer),
     ],
     WhoCan: [
         ("verb", lambda row: row.verb),

@@ -20,7 +20,7 @@ from runs.access.decisions import Permissions
 from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance.loosening_gate import places_of
-from runs.governance.rule_changes import oversees
+from runs.governance.rule_changes import reads_trail
 from runs.listing import Filter, Listing
 from runs.listings import IN_ENVIRONMENT
 from runs.models import Channel, NotificationRule, RunEvent
@@ -169,11 +169,11 @@ def rows() -> QuerySet[NotificationRule]:
 
 
 def sees_rule(by: Actor, permissions: Permissions) -> Q:
-    """Return the condition for one's own rules and those of one's groups; who oversees sees those of all of them.
+    """Return the condition for one's own rules and those of one's groups; the rules of other people are their business.
 
-    The rules of other people are their own business.
+    Who reads the audit trail sees those of all groups and channels.
     """
-    shared = Q(person=None) if oversees(by) else Q(group__in=by.user.groups.values("pk"))
+    shared = Q(person=None) if reads_trail(by) else Q(group__in=by.user.groups.values("pk"))
     return Q(person=by.user.pk) | shared
 
 
@@ -185,6 +185,7 @@ NOTIFICATION_RULES = Listing(
     {
         "environment": IN_ENVIRONMENT,
         "group": Filter("group__name", str, "Name of the group that it is for."),
+        "channel": Filter("channel__name", str, "Name of the channel that it is for."),
         "topic": Filter("topics__contains", list[str], "Has all these topics."),
         "active": Filter("removed_at__isnull", bool, "false: only those that were removed."),
     },

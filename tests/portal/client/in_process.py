@@ -77,12 +77,12 @@ def command(
 
     texts: dict[str, str] = {}
 
-    def run(user: User | None, *words: Any, scopes: tuple[TokenScope, ...] = ()) -> Ended:
+    def run(user: User | None, *words: Any, scopes: tuple[TokenScope, ...] = (), **token: Any) -> Ended:
         if user is not None:
             monkeypatch.setenv("PORTAL_ADDRESS", ADDRESS)
-            text = "" if scopes else texts.get(user.username, "")
-            text = text or program(user, *scopes).text
-            if not scopes:
+            text = "" if scopes or token else texts.get(user.username, "")
+            text = text or program(user, *scopes, **token).text
+            if not scopes and not token:
                 texts[user.username] = text
             monkeypatch.setenv("PORTAL_TOKEN", text)
         capsys.readouterr()

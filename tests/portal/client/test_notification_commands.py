@@ -19,4 +19,4 @@ def test_they_are_added_listed_and_removed(command: Commands, viewer: User, depl
     assert command(viewer, "notification-rules", "add", "x", "gossip").code == 1
     number = str(NotificationRule.objects.get().pk)
     assert command(viewer, "notification-rules", "remove", number).code == 0
-    assert "no notification rules" in command(viewer, "notification-rules", "list").out
+    assert "no notification rules that" in command(viewer, "notification-rules", "list").out
