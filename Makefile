@@ -3,7 +3,7 @@
 
 .PHONY: help docs demo deploy status deployments runs open-prefect dev application-start prefect-deploy prefect-status-all \
   prefect-deployments prefect-flows prefect-ui streamlit-dev quick test proof contract lint guard sabotage bench races bench-api bench-audit \
-  bench-backfill bench-backlog bench-form bench-mirror bench-notifications bench-pages bench-pipelines bench-rules bench-run-page bench-schedules \
+  bench-backfill bench-backlog bench-form bench-levels bench-mirror bench-notifications bench-pages bench-pipelines bench-rules bench-run-page bench-schedules \
   bench-viewers seed fmt lock clean
 .DEFAULT_GOAL := demo
 
@@ -119,6 +119,9 @@ bench-rules: $(INSTALLED)  ## measure the matching of events with 10 and 1,000 e
 
 bench-notifications: $(INSTALLED)  ## measure the notifications of 10,000 events with 1,000 rules
 	@$(PYTHON) -m benchmarks.notifications
+
+bench-levels: $(INSTALLED)  ## measure the evaluation of service levels at 10,000 deployments
+	@$(PYTHON) -m benchmarks.levels
 
 bench-audit: $(INSTALLED)  ## measure the audit trail
 	@$(PYTHON) -m benchmarks.audit $(ARGS)

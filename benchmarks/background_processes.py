@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from portal.demo.processes import ROOT
@@ -31,19 +31,22 @@ class Background:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        until(lambda: len(self.pids()) > 3, 30)
+        until(lambda: len(self.pids()) > 3, 120)
 
     def pids(self) -> list[int]:
         listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid="], capture_output=True, text=True, check=True).stdout
         pairs = [tuple(map(int, line.split())) for line in listed.splitlines()]
         return [pid for pid, parent in pairs if self.process.pid in (pid, parent)]
 
-    def kill_one(self, dice: random.Random) -> None:
-        """Kill one of the processes, whatever it does right now."""
-        os.kill(dice.choice(self.pids()), signal.SIGKILL)
+    def kill_one(self, dice: random.Random, rather: Collection[int] = ()) -> int:
+        """Kill one of the processes, one of these if any of them is there; return which."""
+        pids = self.pids()
+        pid = dice.choice([each for each in pids if each in rather] or pids)
+        os.kill(pid, signal.SIGKILL)
         time.sleep(0.2)
         if self.process.poll() is not None:
             self.start()
+        return pid
 
     def stop(self) -> None:
         self.process.terminate()

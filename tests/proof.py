@@ -18,6 +18,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "guard of the expectations": (sys.executable, "-m", "tests.expectations.guard"),
     "kills": (*PYTEST, "tests/demo", "tests/crm/test_lake.py"),
     "kills of background processes": (sys.executable, "-m", "tests.process_kills"),
+    "kills of deliveries": (sys.executable, "-m", "tests.delivery_kills"),
     "properties, new examples": (*PYTEST, "-m", "hypothesis", "--hypothesis-profile=search"),
     "races": (sys.executable, "-m", "benchmarks.races", "--minutes", "12"),
     "tampering": (
