@@ -17,7 +17,7 @@ from typing import Any
 
 MAIL = "mail"
 # Seconds. The first is longer than the portal waits for an answer.
-LATE, RETRY_AFTER = 12, 75
+LATE, RETRY_AFTER, PATIENCE = 12, 75, 5
 
 
 @dataclass
@@ -74,9 +74,11 @@ class Servers:
         arrival.ended = time.monotonic()
 
     def senders(self) -> set[int]:
-        """Return the processes that wait for an answer now."""
+        """Return the processes that wait for an answer now, as long as the portal waits for one."""
+        since = time.monotonic() - PATIENCE
         with self.lock:
-            return {each.sender for each in self.arrivals if each.sender and not each.ended}
+            waiting = [each for each in self.arrivals if not each.ended and each.begun > since]
+        return {each.sender for each in waiting if each.sender}
 
 
 @contextlib.contextmanager

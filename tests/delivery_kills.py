@@ -21,7 +21,7 @@ from benchmarks.own_postgres import own_postgres, run
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--messages", type=int, default=30, help="to each channel, and to each person")
+    parser.add_argument("--messages", type=int, default=20, help="to each channel, and to each person")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="portal-kills-") as folder, own_postgres() as server:
         log = str(Path(folder) / "background.log")

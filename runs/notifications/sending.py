@@ -23,7 +23,7 @@ from runs.notifications.deliveries import EMAIL, State
 from runs.notifications.pinned_http import Answer, NoAnswer
 
 # After so many seconds a task leaves the rest of its lane to a further one.
-LONGEST_TURN = 8.0
+LONGEST_TURN = 3.0
 # Messages of one email.
 MOST_TOGETHER = 100
 # Advisory lock of the addresses that did not answer the last time, the mail server among them: one at a time, so that
