@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from flows.models import Deployment, Environment
+from portal.admin.access.forms import json_mistake
 from portal.auth.request_user import actor_of, can_view_grants, permissions_of
 from portal.ui import grant_labels
 from runs.access.decisions import Permissions
@@ -65,7 +66,7 @@ class WhyForm(forms.Form):
             values = json.loads(typed)
         # Deeply nested brackets exhaust the parser's recursion limit before they are invalid.
         except (ValueError, RecursionError) as error:
-            raise forms.ValidationError(f"Invalid JSON: {error}.", "json") from error
+            raise forms.ValidationError(json_mistake(typed, error), "json") from error
         if not isinstance(values, dict):
             raise forms.ValidationError('Enter a JSON object, such as {"region": "EU"}.', "object")
         return values

@@ -15,6 +15,10 @@
                 const nested = target.matches(".portal-menu") && target.querySelector(":scope > :not(summary) summary");
                 (first || nested)?.focus({ preventScroll: true });
             }
+            // One more row: its button goes, so the focus would be lost.
+            if (target.matches?.(".portal-next") && target.open) {
+                [...target.querySelectorAll(FIELD)].find((each) => !each.closest("summary"))?.focus();
+            }
         },
         true,
     );

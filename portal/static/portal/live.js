@@ -576,6 +576,17 @@
         clearTimeout(timer);
     }
 
+    // A part of a form that is asked for after the session has ended gets the sign-in page: what is typed must stay.
+    document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+        if (new URL(detail.xhr.responseURL || location.href).pathname.endsWith("/login/")) {
+            detail.shouldSwap = false;
+            detail.target.textContent = "You are signed out. Sign in in another tab; what you typed stays here.";
+        }
+    });
+    document.addEventListener("htmx:responseError", ({ detail }) => {
+        detail.target.textContent = "The portal did not answer. Try again.";
+    });
+
     if (document.readyState === "loading") {
         document.addEventListener("DOMContentLoaded", begin);
     } else {
