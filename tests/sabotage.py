@@ -114,7 +114,7 @@ SABOTAGES = (
     Sabotage(
         "the access matrix leaves out denials of a part",
         ("tests/runs/access/test_matrix.py::test_all_and_none_hold_for_every_deployment",),
-        "runs/access/matrix.py",
+        "runs/access/access_matrix.py",
         "reach = Reach.ALL if is_allowed and not hard else Reach.SOME",
         "reach = Reach.ALL if is_allowed else Reach.SOME",
     ),

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest, QueryDict
 
-from portal.admin.suggestions import deployment_names
+from portal.admin.suggestions import matching_names
 from portal.auth.request_user import permissions_of
 from portal.ui.text import number
 from runs.access import matching
@@ -30,5 +30,5 @@ def context_of(request: HttpRequest, selector: Selector) -> dict[str, Any]:
     return {
         "found": found,
         "warnings": [NOTHING] if found.is_narrow and not found.count else [],
-        **deployment_names(request, **{name: getattr(selector, name) for name in WATCHED}),
+        **matching_names(request, **{name: getattr(selector, name) for name in WATCHED}),
     }

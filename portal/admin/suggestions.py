@@ -14,7 +14,23 @@ from portal.auth.request_user import permissions_of
 MOST_SUGGESTIONS = 500
 
 
-def deployment_names(
+def deployment_names(request: HttpRequest) -> dict[str, list[str]]:
+    """Return the flows, deployments and tags that the fields of a selector suggest, each under its template name."""
+    rows = list(
+        deployed(request).values_list("flow_name", "full_name", "tags").order_by("full_name")[:MOST_SUGGESTIONS]
+    )
+    return {
+        "flow_names": sorted({flow_name for flow_name, _, _ in rows}),
+        "full_names": sorted({full_name for _, full_name, _ in rows}),
+        "tags": sorted({tag for _, _, tags in rows for tag in tags}),
+    }
+
+
+def deployed(request: HttpRequest) -> QuerySet[Deployment]:
+    return permissions_of(request).deployments().filter(deleted_upstream_at=None).order_by()
+
+
+def matching_names(
     request: HttpRequest,
     *,
     environment: Environment | None = None,
@@ -22,11 +38,11 @@ def deployment_names(
     full_name: str = "",
     tag: str = "",
 ) -> dict[str, list[str]]:
-    """Return the flows, deployments and tags that the fields of a selector suggest, each under its template name.
+    """Return the same while something is typed, in several queries, so that none of many names is left out.
 
     Each list has the names that contain what is typed in its own field, of the environment and the flow that are typed.
     """
-    rows = permissions_of(request).deployments().filter(deleted_upstream_at=None).order_by()
+    rows = deployed(request)
     if environment:
         rows = rows.filter(environment=environment)
     flows = rows.filter(flow_name__icontains=flow_name) if flow_name else rows

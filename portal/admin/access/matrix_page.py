@@ -16,8 +16,8 @@ from django.urls import reverse
 from flows.models import Environment
 from portal.auth.request_user import can_view_grants
 from portal.ui.text import number
-from runs.access import matrix
-from runs.access.matrix import Cells, Held, Reach
+from runs.access import access_matrix
+from runs.access.access_matrix import Cells, Held, Reach
 from runs.actors import is_administrator
 from runs.models import Verb
 
@@ -64,7 +64,11 @@ def view(request: HttpRequest, frame: dict[str, Any]) -> HttpResponse:
     page = Paginator(rows_of(kind, words), ON_A_PAGE).get_page(number(request.GET.get("page"), otherwise=1))
     # 2. What each of them holds there.
     listed: list[Any] = list(page.object_list)
-    found = matrix.of_groups(listed, environments) if kind == GROUPS else matrix.of_people(listed, environments)
+    found = (
+        access_matrix.of_groups(listed, environments)
+        if kind == GROUPS
+        else access_matrix.of_people(listed, environments)
+    )
     # Auditors can open no pages of accounts.
     has_links = is_administrator(request.user)
     query = request.GET.copy()

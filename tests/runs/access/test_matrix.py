@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.models import Environment
-from runs.access import matrix
+from runs.access import access_matrix
+from runs.access.access_matrix import Held, Reach
 from runs.access.decisions import Target, decide_by
-from runs.access.matrix import Held, Reach
 from runs.models import Grant, Verb
 from tests.cast import person
 
@@ -44,7 +44,7 @@ def test_all_and_none_hold_for_every_deployment(columns: list[dict[str, Any]], v
         answers = {
             bool(decide_by(grants, verb, each, None, (), who="")) for each in TARGETS if each.environment is place
         }
-        found = matrix.held(grants, verb, place)
+        found = access_matrix.held(grants, verb, place)
         if found.reach == Reach.ALL:
             assert answers == {True}
         elif found.reach == Reach.NONE:
@@ -59,8 +59,8 @@ def test_people_hold_what_their_groups_hold_and_administrators_more(
     person("disabled", "Viewer", is_active=False)
     groups = list(Group.objects.filter(name="Viewer"))
     (theirs,), (own, administrators) = (
-        matrix.of_groups(groups, [dev, prod]),
-        matrix.of_people([viewer, admin_user], [dev, prod]),
+        access_matrix.of_groups(groups, [dev, prod]),
+        access_matrix.of_people([viewer, admin_user], [dev, prod]),
     )
     assert theirs[dev.pk][Verb.SEE] == own[dev.pk][Verb.SEE] == Held(Reach.ALL)
     assert theirs[prod.pk][Verb.SEE] == Held(Reach.NONE)
