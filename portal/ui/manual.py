@@ -61,7 +61,8 @@ def texts_of(tokens: Sequence[Token]) -> tuple[str, str]:
     found = {"h1": "", "p": ""}
     for opening, inline in pairwise(tokens):
         if inline.type == "inline" and found.get(opening.tag) == "":
-            found[opening.tag] = "".join(each.content or " " for each in inline.children or ())
+            parts = (" " if each.type == "softbreak" else each.content for each in inline.children or ())
+            found[opening.tag] = "".join(parts)
     return found["h1"], " ".join(found["p"].split())
 
 

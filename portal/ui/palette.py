@@ -62,7 +62,10 @@ def grouped(found: dict[str, list[SearchResult]]) -> list[Group]:
 
 def start(request: HttpRequest) -> list[Group]:
     """Return what is offered before anything is typed: pinned deployments, and what the reader visited last."""
-    return grouped({"Pinned": pinned(request), "Recently visited": visited(request)})
+    on_top = pinned(request)
+    # Each once.
+    links = {each.link for each in on_top}
+    return grouped({"Pinned": on_top, "Recently visited": [row for row in visited(request) if row.link not in links]})
 
 
 def pinned(request: HttpRequest) -> list[SearchResult]:

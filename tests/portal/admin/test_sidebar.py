@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs import requests
+from runs import pins, requests
 from runs.models import ChangeRequest
 from tests.cast import by
 from tests.portal.many_rows import many_requests, many_runs
@@ -130,6 +130,9 @@ def test_the_palette_names_what_was_visited_as_far_as_it_is_visible_now(
     assert [page.index(each) for each in places] == sorted(page.index(each) for each in places), "the last one first"
     assert "monthly-covert" not in page
     assert page_of(prod_deployment) not in page
+    pins.pin(deployment, by=by(viewer))
+    again = text(login(viewer), f"{SEARCH}?s=&visited={','.join(keys)}")
+    assert again.count(page_of(deployment)) == 1, "pinned, and so not below once more"
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,8 @@ def test_its_last_runs_are_those_of_all_its_deployments(
     assert [run.name for run in client.get(address("monthly")).context["last_runs"]] == ["new-otter", "old-otter"]
     (row,) = client.get(f"{LIST}?q=monthly").context["cl"].result_list
     assert row.last_run.state_label == "Failed"
+    page = client.get(reverse("admin:flows_deployment_change", args=[other.pk])).content.decode()
+    assert f'href="{address("monthly")}"' in page
     runs = client.get(f"{reverse('admin:runs_run_changelist')}?flow=monthly").context["cl"].result_list
     assert {run.name for run in runs} == {"new-otter", "old-otter", "next"}
 
