@@ -87,7 +87,7 @@ CODES: dict[str, str] = {
     "chain.none": "The request is not a run of a chain.",
     "chain.nothing_failed": "No step of the chain has failed from which it could go on.",
     "chain.over": "The run of the chain is not approved, or has ended.",
-    "chain.over_values": "A step that is a backfill would have too many runs, or too long values.",
+    "chain.over_values": "A chain, or a step that is a backfill, would have too many runs, or too long values.",
     "chain.parameter_invalid": "A constant of a step is not valid for its parameter.",
     "chain.parameter_required": "A required parameter of a step has no value.",
     "chain.parameter_unknown": "The deployment of a step has no parameter of the name.",

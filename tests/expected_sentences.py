@@ -176,6 +176,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "chain.over_values": [
         "Step {} would have {} runs. At most {} with short values are possible: split it.",
+        "The chain would have {} runs. At most {} are possible in one request: split it.",
     ],
     "chain.parameter_invalid": [
         "Step {}: {}",

@@ -74,10 +74,6 @@ def marks(step: Step) -> list[str]:
     found = ["gate"] if step.gate else []
     if step.over:
         found.append("backfill")
-    if step.profile:
-        found.append(f"resource profile {step.profile}")
-    if step.chooses_profile:
-        found.append("another resource profile can be chosen" if step.profile else "resource profile can be chosen")
     if step.retries:
         found.append("1 retry" if step.retries == 1 else f"{step.retries} retries")
     if step.timeout_minutes:
@@ -85,14 +81,24 @@ def marks(step: Step) -> list[str]:
     return found
 
 
+def profile_marks(step: Step) -> list[str]:
+    """Return the resource profile of a step as it is defined, and whether each run can have another one."""
+    found = [f"resource profile {step.profile}"] if step.profile else []
+    if step.chooses_profile:
+        found.append(
+            "the requester can choose another" if step.profile else "the requester can choose a resource profile"
+        )
+    return found
+
+
 def sources(step: Step, public: Mapping[str, Any] | None = None) -> list[tuple[str, str]]:
     """Return parameter and where its value is from; of constants only those that `public` has, all without it."""
-    found = []
+    found: list[tuple[str, str]] = []
     for name, source in step.parameters.items():
         if "input" in source:
             text = f"input {source['input']}"
         elif "over" in source:
-            is_first = step.over is not None and step.over.names[0] == name
+            is_first = all("over" not in step.parameters[before] for before, _ in found)
             text = over_text(source, is_shown=public is None or name in public, is_first=is_first)
         elif "value" in source:
             text = json_text(source["value"]) if public is None or name in public else "hidden"

@@ -22,7 +22,7 @@ from runs.automation.chain_items import combinations, schema_of, values_over
 from runs.errors import Refused
 from runs.models import Chain, ChainVersion, Verb
 from runs.models.chain import MOST_ATTEMPTS
-from runs.requests import Spec
+from runs.requests import MOST_ITEMS, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,14 @@ def outline(chain: Chain, inputs: Mapping[str, Any], profiles: Mapping[str, str]
     given = with_defaults(definition, inputs)
     names = profile_names(definition, profiles)
     steps = [outline_step(step, by_key[step.key], given, names[step.key], by) for step in definition.steps]
-    return RunOutline(version, definition, by_key, given, steps)
+    found = RunOutline(version, definition, by_key, given, steps)
+    if found.runs > MOST_ITEMS:
+        raise Refused(
+            "chain.over_values",
+            f"The chain would have {found.runs} runs. At most {MOST_ITEMS} are possible in one request: split it.",
+            limit=MOST_ITEMS,
+        )
+    return found
 
 
 def outline_step(step: Step, deployment: Deployment, given: Mapping[str, Any], profile: str, by: Actor) -> StepOutline:

@@ -83,7 +83,7 @@ class StepForm(forms.Form):
         required=False, max_length=LONGEST_LINES, widget=forms.Textarea({**CODE, "rows": 2}), label="After"
     )
     parameters = forms.CharField(
-        required=False, max_length=LONGEST_LINES, widget=forms.Textarea({**CODE, "rows": 2}), label="Parameters"
+        required=False, max_length=LONGEST_LINES, widget=forms.Textarea({**CODE, "rows": 3}), label="Parameters"
     )
     gate = forms.BooleanField(required=False, label="Gate")
     retries = forms.IntegerField(
@@ -101,7 +101,7 @@ class StepForm(forms.Form):
         super().__init__(data, prefix=prefix, initial=initial, use_required_attribute=False)
         kept = self.initial.get("profile", "")
         found = profiles if not kept or kept in profiles else [kept, *profiles]
-        self.fields["profile"].choices = [("", AS_DEPLOYED), *((name, name) for name in found)]  # type: ignore[attr-defined]  # of a ChoiceField
+        self.fields["profile"].choices = [("", "No resource profile"), *((name, name) for name in found)]  # type: ignore[attr-defined]  # of a ChoiceField
         if not found and not self.initial.get("choose_profile"):
             del self.fields["profile"], self.fields["choose_profile"]
         chosen = self.initial.get("deployment", "")

@@ -100,7 +100,7 @@ def rows(definition: Definition, steps: Any, *, sees: bool) -> list[StepRow]:
             found[step.key].deployment,
             [chain_labels.edge_sentence(edge) for edge in step.after],
             chain_labels.sources(step, dict.fromkeys(public(found[step.key].deployment)) if sees else {}),
-            chain_labels.marks(step),
+            [*chain_labels.marks(step), *chain_labels.profile_marks(step)],
         )
         for step in definition.steps
     ]

@@ -161,13 +161,15 @@ def show_plan(page: RunPage, draft: ChainDraft, refusal: Problem | None = None) 
         plan = plan_run(page.chain, draft.inputs, by=by, profiles=draft.profiles)
     except Forbidden as forbidden:
         raise PermissionDenied(str(forbidden)) from forbidden
-    masked = schemas.mask(page.schema[0], dict(draft.inputs))
+    public = plan.outline.public_inputs
     context = {
         **shared_context(page),
         "title": f"Review run of {page.chain.name}",
         "plan": plan,
         "steps": [plan_rows.StepRows.of(each) for each in plan.steps],
-        "inputs": [(name, json_text(value)) for name, value in masked.items()],
+        "inputs": [
+            (name, json_text(value) if name in public else schemas.MASK) for name, value in draft.inputs.items()
+        ],
         "options": draft.options,
         "on_behalf_of": draft.on_behalf_of,
         "draft": draft.encrypt(by.user),

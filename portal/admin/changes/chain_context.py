@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -152,7 +152,7 @@ def row(
         state,
         [chain_labels.edge_sentence(edge) for edge in step.after],
         values(spec, run_request, step) if sees else [],
-        chain_labels.marks(replace(step, profile="", chooses_profile=False)),
+        chain_labels.marks(step),
         settings_of(spec.profile),
         run_request.message if run_request and sees_message else "",
         waits_for,
@@ -199,7 +199,8 @@ def values(spec: RunSpec, run_request: RunRequest | None, step: Step) -> list[tu
     labels = dict(chain_labels.sources(step))
     for name, schema in spec.mapped.items():
         if step.over and name in step.over.names:
-            found.append((name, f"{labels[name]}: {', '.join(map(json_text, schema['enum']))}"))
+            # The table of its runs has the values.
+            found.append((name, labels[name]))
             continue
         bounds = f" within {json_text(schema)}" if schema else ""
         text = json_text(brought[name]) if name in brought else labels[name].partition(", within")[0]

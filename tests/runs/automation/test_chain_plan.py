@@ -73,3 +73,13 @@ def test_it_says_of_each_run_why_it_would_be_refused(chain: Chain, dev: Environm
     with pytest.raises(Forbidden) as forbidden:
         chains.request_run(chain, MONTHS, by=by(some))
     assert "run 2" in str(forbidden.value)
+
+
+def test_a_chain_has_a_limit_of_its_own(dev: Environment, fake: FakePrefect, requester: User) -> None:
+    deploy(dev, fake, "load")
+    many = {"month": {"over": "2025-01..2026-12"}, "rows": {"over": "1..8"}}
+    steps = [{**step(f"load-{number}", parameters=many), "deployment": "load/daily"} for number in range(6)]
+    with refused("chain.over_values"):
+        plan_run(make(dev, requester, *steps), {}, by=by(requester))
+    five = make(dev, requester, *steps[:5], name="Five")
+    assert chains.request_run(five, {}, by=by(requester)).specs.count() == 5
