@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Q, QuerySet
-from django.db.models.functions import JSONObject, Left
+from django.db.models.functions import JSONObject, Left, Right
 from django.utils import timezone
 
 from flows.models import Deployment
@@ -97,9 +97,9 @@ def history_of(run: Run, permissions: Permissions, now: datetime, *, has_log: bo
             found=JSONObject(prefect_id="prefect_id", name="name", message=Left("message", LONGEST_TEXT)),
         )[:1]
     if has_failed and has_log:
-        # Prefect ends each log with the state, whose message the page has already.
+        # Prefect ends each log with the state, whose message the page has already. A traceback ends with what happened.
         lines = run.log_lines.filter(level__gte=ERROR).exclude(message__startswith=FINISHED).order_by("-at", "-pk")
-        wanted["error"] = lines.values(found=JSONObject(pk="pk", message=Left("message", LONGEST_TEXT)))[:1]
+        wanted["error"] = lines.values(found=JSONObject(pk="pk", message=Right("message", LONGEST_TEXT)))[:1]
     if not wanted:
         return History(since)
     # 3. One row, with an array for each of them.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
@@ -21,6 +21,11 @@ from runs.errors import Refused
 class SignInForm(AuthenticationForm):  # type: ignore[misc]  # the theme's forms have no types
     """The theme's sign-in form, with an audit entry for each attempt, and a wait after too many failed ones."""
 
+    error_messages: ClassVar[dict[str, Any]] = {
+        **AuthenticationForm.error_messages,
+        # The same for an account that does not exist, is disabled or may not open these pages.
+        "invalid_login": "Wrong user name or password.",
+    }
     throttled: Refused | None = None
 
     def clean(self) -> dict[str, Any]:

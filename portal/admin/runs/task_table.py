@@ -171,4 +171,4 @@ def note(task: TaskRun) -> str:
 
 def explain(message: str) -> str:
     words = message.removeprefix("Task run encountered an exception").lstrip(": ").strip()
-    return failure_causes.shorten(words) if words else ""
+    return failure_causes.shorten(failure_causes.once(words)) if words else ""

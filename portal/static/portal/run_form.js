@@ -185,4 +185,11 @@
         button.form.append(pressed);
         button.form.submit();
     }
+
+    /* The first field has the focus, unless an error or a link claims it. On a touch screen a keyboard would cover the page. */
+    const isClaimed = location.hash || document.querySelector("[autofocus], [data-error], [aria-invalid=true]");
+    if (!isClaimed && document.activeElement === document.body && matchMedia("(pointer: fine)").matches) {
+        const fields = document.querySelectorAll(".portal-parameters :is(input, select, textarea):not([type=hidden])");
+        [...fields].find((field) => field.offsetParent && !field.disabled)?.focus({ preventScroll: true });
+    }
 })();

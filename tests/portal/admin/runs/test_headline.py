@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from flows.models import Deployment
-from portal.admin.runs import headline
+from portal.admin.runs import headline, task_table
 from runs import changes, requests
 from runs.actors import Actor
 from runs.governance import grants
@@ -38,6 +38,10 @@ def region(page: str, name: str) -> str:
     return page.partition(f'data-live="{name}"')[2].partition("data-live=")[0]
 
 
+# Longer than what is read of a line: what happened is at its end.
+TRACEBACK = "Traceback\n" + "  File x\n" * 500 + "KeyError: 'price'"
+
+
 @pytest.fixture
 def failed(deployment: Deployment) -> Run:
     """A run whose second task failed, with two errors in its log."""
@@ -50,7 +54,7 @@ def failed(deployment: Deployment) -> Run:
         TaskRun.objects.create(
             run=run, prefect_id=uuid4(), name=name, state_type=state, message=message, started_at=now, ended_at=now
         )
-    for after, line in enumerate(("Traceback\n  File x\nKeyError: 'price'", "Finished in state Failed()")):
+    for after, line in enumerate((TRACEBACK, "Finished in state Failed()")):
         LogLine.objects.create(run=run, prefect_id=uuid4(), at=now + timedelta(seconds=after), level=40, message=line)
     return run
 
@@ -136,6 +140,11 @@ def test_a_run_that_did_not_fail_has_no_such_lines(viewer: User, a_run: MakeRun,
 def test_the_last_words_of_a_message(message: str, words: str | None) -> None:
     found = headline.last_words(message)
     assert found == words if words is not None else len(found) < 310
+
+
+def test_a_class_that_its_message_begins_with_stands_once() -> None:
+    assert task_table.explain("Task run encountered an exception Stopped: Stopped at 50 %") == "Stopped at 50 %."
+    assert task_table.explain("Task run encountered an exception ValueError: no price") == "ValueError: no price."
 
 
 # What can be done
