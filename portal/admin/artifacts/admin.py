@@ -21,6 +21,7 @@ from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
 from portal.auth.request_user import permissions_of
 from portal.lists.change_list import KeysetList
+from portal.lists.rendered_rows import narrow_line
 from portal.ui import artifact_view, freshness, times
 from runs.audit.lines import Columns
 from runs.models import Artifact, Verb
@@ -39,8 +40,8 @@ FRAME: dict[str, Any] = {
 
 @admin.register(Artifact)
 class ArtifactAdmin(RestrictedAdmin):
-    list_display = ["titled", "kind", "where", "linked_run", "created"]
-    list_display_links = ["titled"]
+    list_display = ["named", "kind", "where", "linked_run", "created"]
+    list_display_links = ["named"]
     list_filter = [EnvironmentFilter]
     search_fields = ["key", "description"]
     search_help_text = "Key or description"
@@ -74,6 +75,10 @@ class ArtifactAdmin(RestrictedAdmin):
         return super().get_queryset(request).select_related("environment__server__health", "run__deployment")
 
     @admin.display(description="artifact")
+    def named(self, artifact: Artifact) -> SafeString:
+        line = narrow_line(artifact.environment, str(artifact.run), artifact.created_upstream_at)
+        return format_html("{}{}", self.titled(artifact), line)
+
     def titled(self, artifact: Artifact) -> str:
         # In Prefect an artifact can be without a key.
         return artifact.key.strip() or Truncator(artifact.description.strip()).chars(60) or str(artifact)
