@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from datetime import timedelta
 
 import django
 
@@ -13,6 +14,7 @@ django.setup()
 
 from django.contrib.auth.models import User  # noqa: E402  (Django must be set up before)
 from django.core.management import call_command  # noqa: E402
+from django.utils import timezone  # noqa: E402
 
 from benchmarks.event_batches import DEPLOYMENTS, create_ends, measure, report  # noqa: E402
 from flows.models import Deployment  # noqa: E402
@@ -44,6 +46,7 @@ def add_rules(owner: User, deployments: list[Deployment], names: list[str]) -> N
             deployment=deployments[0],
             mapping={"month": {"pointer": "/run/parameters/month"}},
             per_hour=1_000,
+            valid_until=timezone.now() + timedelta(days=1),
         )
         rule.match_key = rule_matching.key_of(rule)
         rule_digest.sign(rule)

@@ -29,7 +29,7 @@ from runs import (
     sweeps,
 )
 from runs.audit import export_files, partitions
-from runs.automation import chain_steps, rule_firing, schedule_clock, schedule_copies
+from runs.automation import chain_steps, end_reminders, rule_firing, schedule_clock, schedule_copies
 from runs.drift import pairs
 from runs.errors import Refused
 from runs.governance import accounts, bypasses, configuration, deployment_moves, freezes, outside_changes
@@ -255,6 +255,7 @@ def check_schedules() -> None:
     """Pause the schedules whose runs would be refused, and notify the owners of those that end soon."""
     schedule_clock.inspect()
     schedule_copies.inspect()
+    end_reminders.remind()
 
 
 def advance_chain(pk: int) -> None:

@@ -107,6 +107,9 @@ SENTENCES: dict[str, list[str]] = {
     "audit.empty": ["{} is empty."],
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],
     "audit.tampered": ["The audit trail does not verify and was not changed: {}"],
+    "automation.valid_until": [
+        "A hook or event rule in {} ends within {} from now. It can be renewed before.",
+    ],
     "backfill.at_once": ["The number of runs at a time is 1 to {}."],
     "backfill.empty": ["Enter a range or a list of values for {}."],
     "backfill.none": ["Request {} is not a backfill."],
@@ -311,7 +314,6 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "event_rule.trigger": ["“{}” is not something that a rule can wait for."],
     "event_rule.unmet": ["This condition does not hold: {}."],
-    "event_rule.valid_until": ["This end has passed. Choose a later one, or none."],
     "events.too_many": ["Too many streams are open. Close one, or try again later."],
     "failure.owner": ["{} cannot see {}, and would not find this failure. Choose someone who can."],
     "failure.reason_required": ["Say what resolved the failure, such as the fix or the ticket."],
@@ -373,6 +375,7 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "hook.condition": ["The condition is not valid. {}"],
     "hook.disabled": ["The hook, its service account or the owner of that is disabled."],
+    "hook.ended": ["The hook has ended. Its owner can renew it."],
     "hook.header": [
         "The header X-GitHub-Delivery is missing or malformed.",
         "The header X-Hub-Signature-256 is missing or malformed.",

@@ -49,7 +49,7 @@ class EventRuleRow(paging.Row):
     mapping: dict[str, Any]
     debounce_seconds: int
     per_hour: int
-    valid_until: datetime | None
+    valid_until: datetime
     is_enabled: bool
     paused_by: str
     created_at: datetime
@@ -114,7 +114,7 @@ class RuleBody(Schema):
     )
     debounce_seconds: int = Field(0, ge=0, le=2**31 - 1, description="Of events within this time the last one counts.")
     per_hour: int = Field(event_rules.DEFAULT_PER_HOUR, ge=0, le=2**31 - 1, description="Requests an hour at most.")
-    valid_until: AwareDatetime | None = None
+    valid_until: AwareDatetime | None = Field(None, description="Its end; null is as late as the policies allow.")
 
     def columns(self, by: Actor) -> dict[str, Any]:
         """Return the arguments of `event_rules.create` and `event_rules.change`; raises `NotVisible` or `Refused`."""

@@ -26,6 +26,7 @@ class HookRow(paging.Row):
     deployment: str
     account: str = Field(description="The service account that it acts as.")
     is_enabled: bool
+    valid_until: datetime = Field(description="When it ends, unless its owner renews it.")
     created_at: datetime
 
     @classmethod
@@ -38,6 +39,7 @@ class HookRow(paging.Row):
             deployment=row.deployment.full_name,
             account=row.account.user.get_username(),
             is_enabled=row.is_enabled,
+            valid_until=row.valid_until,
             created_at=row.created_at,
         )
 

@@ -34,7 +34,7 @@ class EventRule:
     mapping: dict[str, Any]
     debounce_seconds: int
     per_hour: int
-    valid_until: datetime | None
+    valid_until: datetime
     is_enabled: bool
     paused_by: str
     created_at: datetime

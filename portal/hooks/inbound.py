@@ -31,7 +31,11 @@ STATUS = {
     "hook.throttled": 429,
 }
 # Codes that only those who see the hook may read -> the one that is answered.
-ANSWERED = {"hook.altered": "hook.signature", "hook.owner_changed": "hook.disabled"}
+ANSWERED = {
+    "hook.altered": "hook.signature",
+    "hook.owner_changed": "hook.disabled",
+    "hook.ended": "hook.disabled",
+}
 SENTENCES = {
     "hook.signature": "No signature of the message was made with a valid secret of the hook.",
     "hook.disabled": "This hook accepts no messages.",

@@ -40,7 +40,7 @@ def state_badge(rule: EventRule) -> Badge:
         return Badge("Owner disabled", "grey")
     if not has_token(rule):
         return Badge("Token ended", "amber")
-    if rule.valid_until and rule.valid_until <= timezone.now():
+    if rule.valid_until <= timezone.now():
         return Badge("Ended", "grey")
     return Badge("Enabled", "green")
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils import timezone
+
 from portal.ui.rule_labels import Badge
 from runs.models import Hook, HookDelivery
 
@@ -29,6 +31,8 @@ def state_badge(hook: Hook) -> Badge:
     account = hook.account
     if not hook.is_enabled:
         return Badge("Disabled", "grey")
+    if hook.valid_until <= timezone.now():
+        return Badge("Ended", "grey")
     if not account.user.is_active or not account.owner.is_active:
         return Badge("Account disabled", "grey")
     if hook.owner_id != account.owner_id:

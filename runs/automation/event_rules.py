@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +23,7 @@ from flows.models import Deployment, Environment
 from runs import audit
 from runs.access.decisions import Permissions, Target, covers
 from runs.actors import Actor, Kind
-from runs.automation import rule_conditions, rule_digest, rule_matching, value_mapping
+from runs.automation import ends, rule_conditions, rule_digest, rule_matching, value_mapping
 from runs.automation.value_mapping import Unusable
 from runs.errors import Refused
 from runs.governance import tokens
@@ -43,7 +43,7 @@ EVENT_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 # Trigger -> the columns that say more about it, beside the selector.
 OWN = {Trigger.RUN: "states", Trigger.ARTIFACT: "artifact_key", Trigger.DELIVERY: "hook", Trigger.EVENT: "event_name"}
 SELECTOR = ("environment", "tag", "flow_name", "full_name")
-# Columns of a rule as they are when nothing is said of them.
+# Columns of a rule as they are when nothing is said of them. It ends as late as the policies allow then.
 DEFAULTS: dict[str, Any] = {
     "environment": None,
     "tag": "",
@@ -209,7 +209,8 @@ def apply(rule: EventRule, name: str, columns: Mapping[str, Any], by: Actor) -> 
         raise Refused("event_rule.debounce", f"Wait between 0 and {MOST_DEBOUNCE_SECONDS} seconds.")
     if not 1 <= rule.per_hour <= MOST_PER_HOUR:
         raise Refused("event_rule.per_hour", f"Allow between 1 and {MOST_PER_HOUR} requests an hour.")
-    require_end(rule.valid_until)
+    rule.valid_until = ends.end_of(rule.deployment, rule.valid_until)
+    rule.reminded_at = None
     rule.match_key = rule_matching.key_of(rule)
 
 
@@ -250,9 +251,9 @@ def require_mapping(mapping: Any, deployment: Deployment) -> value_mapping.Mappe
     return found
 
 
-def require_end(valid_until: datetime | None) -> None:
-    if valid_until and valid_until <= timezone.now():
-        raise Refused("event_rule.valid_until", "This end has passed. Choose a later one, or none.")
+def note_reminders(keys: Collection[int]) -> int:
+    """Note that the owners of rules were notified of their end."""
+    return EventRule.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
 # Queries --------------------------------------------------------------------------------------------------------------
@@ -274,9 +275,9 @@ def with_token(rules: QuerySet[EventRule]) -> QuerySet[EventRule]:
 
 def firing() -> QuerySet[EventRule]:
     """Return the rules that react to what happens now."""
-    is_valid = Q(valid_until=None) | Q(valid_until__gt=timezone.now())
     bound = Q(token=None) | Q(token__in=Token.objects.filter(tokens.active()))
-    return EventRule.objects.filter(is_valid, bound, is_enabled=True, deleted_at=None, owner__is_active=True)
+    valid = EventRule.objects.filter(bound, valid_until__gt=timezone.now(), deleted_at=None)
+    return valid.filter(is_enabled=True, owner__is_active=True)
 
 
 def visible_to(by: Actor) -> QuerySet[EventRule]:

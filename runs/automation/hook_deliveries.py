@@ -117,10 +117,12 @@ def prove(hook: Hook, incoming: Incoming) -> Proven:
 
 
 def require_open(hook: Hook) -> None:
-    """Refuse a hook that is disabled, by itself or with its accounts, or whose account got another owner."""
+    """Refuse a hook that has ended, that is disabled, also with its accounts, or whose account got another owner."""
     account = hook.account
     if not hook.is_enabled or not account.user.is_active or not account.owner.is_active:
         raise Refused("hook.disabled", "The hook, its service account or the owner of that is disabled.")
+    if hook.valid_until <= timezone.now():
+        raise Refused("hook.ended", "The hook has ended. Its owner can renew it.")
     if hook.owner_id != account.owner_id:
         raise Refused(
             "hook.owner_changed",

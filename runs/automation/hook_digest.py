@@ -16,7 +16,7 @@ from runs.models import Hook
 # What it covers, beside the account's user and the secrets.
 COVERED = [
     *("key", "name", "kind", "deployment_id", "account_id", "owner_id", "mapping", "predicate", "max_bytes"),
-    "is_enabled",
+    *("valid_until", "is_enabled"),
 ]
 
 

@@ -7,10 +7,13 @@ for what is requested. Administrators can disable a hook and remove secrets, whi
 from __future__ import annotations
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from flows import encryption
 from flows.db_text import sanitize
@@ -18,7 +21,7 @@ from flows.models import Deployment
 from runs import audit
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.automation import LARGEST_BODY, hook_digest, hook_mapping
+from runs.automation import LARGEST_BODY, ends, hook_digest, hook_mapping
 from runs.automation.hook_digest import sign
 from runs.automation.hook_messages import MOST_SECRETS, SCHEMES
 from runs.errors import Refused
@@ -56,8 +59,11 @@ def create(
     mapping: dict[str, Any],
     predicate: dict[str, Any] | None = None,
     max_bytes: int = DEFAULT_BYTES,
+    valid_until: datetime | None = None,
 ) -> NewSecret:
     """Create a hook of a service account, by its owner, with its first secret.
+
+    It ends at `valid_until`, by default as late as the policies allow.
 
     Account, kind and deployment cannot be changed later. Raises `Forbidden` if the account cannot run the deployment,
     or `Refused` with a code `hook.…`.
@@ -76,7 +82,7 @@ def create(
             account=account,
             owner=account.owner,
             created_by_name=by.name,
-            **checked(deployment, name, mapping, predicate, max_bytes),
+            **checked(deployment, name, mapping, predicate, max_bytes, valid_until),
         )
         hook.pepper, hook.digest = 0, ""
         hook.save(force_insert=True)
@@ -94,13 +100,15 @@ def change(
     mapping: dict[str, Any],
     predicate: dict[str, Any] | None,
     max_bytes: int,
+    valid_until: datetime | None = None,
 ) -> None:
-    """Change what a hook does with a message, by the owner of its service account. Raises `Refused`."""
+    """Change what a hook does with a message, and renew it, by the owner of its service account. Raises `Refused`."""
     with audit.act("hook.change", hook, by=by, environment=place_of(hook)) as act:
         stored = lock_own(hook, by)
         before = describe(stored)
-        for column, value in checked(stored.deployment, name, mapping, predicate, max_bytes).items():
+        for column, value in checked(stored.deployment, name, mapping, predicate, max_bytes, valid_until).items():
             setattr(stored, column, value)
+        stored.reminded_at = None
         sign(stored)
         act.before, act.after = difference(before, describe(stored))
 
@@ -166,6 +174,11 @@ def insert_secret(hook: Hook, by: Actor) -> str:
     return text
 
 
+def note_reminders(keys: Collection[int]) -> int:
+    """Note that the owners of hooks were notified of their end."""
+    return Hook.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
+
+
 # What is required -----------------------------------------------------------------------------------------------------
 
 
@@ -193,7 +206,12 @@ def lock_own(hook: Hook, by: Actor, *, also_administrators: bool = False, also_a
 
 
 def checked(
-    deployment: Deployment, name: str, mapping: Any, predicate: dict[str, Any] | None, max_bytes: int
+    deployment: Deployment,
+    name: str,
+    mapping: Any,
+    predicate: dict[str, Any] | None,
+    max_bytes: int,
+    valid_until: datetime | None,
 ) -> dict[str, Any]:
     """Return the columns that can be changed, checked."""
     name = sanitize(name.strip())[:MAX_NAME_LENGTH]
@@ -207,6 +225,7 @@ def checked(
         "mapping": hook_mapping.require_usable(mapping, deployment),
         "predicate": predicate,
         "max_bytes": max_bytes,
+        "valid_until": ends.end_of(deployment, valid_until),
     }
 
 
@@ -252,6 +271,7 @@ def describe(hook: Hook) -> dict[str, Any]:
         "mapping": hook.mapping,
         "predicate": hook.predicate,
         "max_bytes": hook.max_bytes,
+        "valid_until": hook.valid_until,
         "is_enabled": hook.is_enabled,
         "secrets": numbers(hook),
     }

@@ -239,7 +239,7 @@ def require_firing(rule: EventRule) -> None:
         raise Refused("event_rule.paused", "The rule was paused before its request was made.")
     if not rule.owner.is_active:
         raise Refused("event_rule.owner_disabled", f"The account of {rule.owner} is disabled, and so are its rules.")
-    if rule.valid_until and rule.valid_until <= timezone.now():
+    if rule.valid_until <= timezone.now():
         raise Refused("event_rule.expired", "The rule has ended.")
     event_rules.require_token_valid(rule)
 

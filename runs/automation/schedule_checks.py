@@ -14,7 +14,7 @@ from flows.wording import plural
 from runs import changes
 from runs.access.decisions import Permissions, Target
 from runs.audit import signatures
-from runs.automation import native_checks, schedule_times
+from runs.automation import ends, native_checks, schedule_times
 from runs.automation.schedule_times import Rule, RuleType
 from runs.digests import change_digest
 from runs.errors import Refused
@@ -24,8 +24,6 @@ from runs.models import RunRequest, Schedule, Verb
 from runs.requests import require_profile, spec_digest, spec_values
 
 MAX_NAME_LENGTH = 100
-# A leap year, so that the same day next year is always possible.
-LONGEST = timedelta(days=366)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +45,8 @@ def checked_name(name: str) -> str:
     return name
 
 
-def longest(requirements: Requirements) -> timedelta:
-    """Return the longest life of a schedule, by the policies that apply."""
-    # Compared as numbers: a policy may hold more days than a timedelta.
-    return timedelta(days=min(requirements.schedule_days or LONGEST.days, LONGEST.days))
-
-
 def require_end(valid_until: datetime, now: datetime, requirements: Requirements) -> None:
-    days = longest(requirements).days
+    days = ends.longest(requirements).days
     if not now < valid_until <= now + timedelta(days=days):
         raise Refused(
             "schedule.end",

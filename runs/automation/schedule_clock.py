@@ -19,6 +19,7 @@ from django.utils import timezone
 from runs import audit, changes
 from runs.actors import Actor
 from runs.automation import schedule_approvals, schedule_checks, schedule_states, schedule_times, schedules
+from runs.automation.ends import REMIND_BEFORE
 from runs.models import ChangeRequest, RunEvent, Schedule
 from runs.requests import add_occurrence
 
@@ -36,8 +37,6 @@ MOST_CAUGHT_UP = 100
 MOST_AT_ONCE = 500
 # Of an hour, in which each schedule has its turn.
 MINUTES = 60
-# How long before its end the owner is notified.
-REMIND_BEFORE = timedelta(days=7)
 
 
 def tick() -> None:

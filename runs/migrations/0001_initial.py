@@ -51,7 +51,7 @@ TOPICS = [
     ("freeze", "Freeze started or ended"),
     ("server", "Prefect of an environment is unreachable, or back"),
     ("drift", "High drift of a model"),
-    ("schedule", "A schedule was paused, missed starts or ends soon"),
+    ("schedule", "A schedule was paused or missed starts, or it, a hook or an event rule ends soon"),
     ("schedule drift", "A schedule was changed in Prefect, or is as approved again"),
     ("rules", "Rules of a protected environment loosened"),
     ("bypass", "Runs can start without the portal"),
@@ -538,7 +538,7 @@ class Migration(migrations.Migration):
                         verbose_name="longest schedule (days)",
                         null=True,
                         blank=True,
-                        help_text="Schedules here must end within this time. Blank = one year.",
+                        help_text="Schedules, hooks and event rules here must end within this time. Blank = one year.",
                     ),
                 ),
                 (
@@ -2146,6 +2146,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("max_bytes", models.PositiveIntegerField(default=262144, verbose_name="largest body")),
+                (
+                    "valid_until",
+                    models.DateTimeField(
+                        help_text="Later messages are refused, until its owner renews it.", verbose_name="ends"
+                    ),
+                ),
+                (
+                    "reminded_at",
+                    models.DateTimeField(
+                        editable=False, help_text="When its owner was notified of its end.", null=True
+                    ),
+                ),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
                 ("pepper", models.PositiveIntegerField(editable=False)),
                 ("digest", models.CharField(editable=False, max_length=64)),
@@ -2814,7 +2826,18 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("per_hour", models.PositiveIntegerField(verbose_name="requests an hour")),
-                ("valid_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "valid_until",
+                    models.DateTimeField(
+                        help_text="Later events are ignored, until its owner renews it.", verbose_name="ends"
+                    ),
+                ),
+                (
+                    "reminded_at",
+                    models.DateTimeField(
+                        editable=False, help_text="When its owner was notified of its end.", null=True
+                    ),
+                ),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
                 ("paused_by_name", models.CharField(blank=True, editable=False, max_length=200)),
                 ("paused_why", models.CharField(blank=True, editable=False, max_length=1000)),

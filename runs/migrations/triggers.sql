@@ -499,7 +499,7 @@ BEGIN
          ''),
         ('runs_serviceaccount', 'id user_id owner_id purpose', ''),
         ('runs_hook',
-         'id key name kind deployment_id account_id owner_id mapping predicate max_bytes is_enabled',
+         'id key name kind deployment_id account_id owner_id mapping predicate max_bytes valid_until is_enabled',
          ''),
         ('runs_eventrule',
          'id key name owner_id token_id trigger environment_id tag flow_name full_name states artifact_key hook_id event_name '

@@ -57,6 +57,7 @@ class RunEvent(models.Model):
         SCHEDULE_ENDING = "schedule ending"
         SCHEDULE_DRIFTED = "schedule drifted"
         SCHEDULE_HOLDS = "schedule holds"
+        AUTOMATION_ENDING = "automation ending"
 
     kind = models.CharField(max_length=30, help_text="One of `Kind`.")
     # Assigned after the commit, in the order in which transactions became visible; an id is taken before the commit.

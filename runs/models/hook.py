@@ -39,6 +39,8 @@ class Hook(models.Model):
         "condition", null=True, blank=True, help_text="JSON Schema that a payload must satisfy to request a run."
     )
     max_bytes = models.PositiveIntegerField("largest body", default=DEFAULT_BYTES)
+    valid_until = models.DateTimeField("ends", help_text="Later messages are refused, until its owner renews it.")
+    reminded_at = models.DateTimeField(null=True, editable=False, help_text="When its owner was notified of its end.")
     is_enabled = models.BooleanField("enabled", default=True)
     # Number of the pepper in PORTAL_TOKEN_PEPPERS, and the HMAC-SHA256 in hexadecimal.
     pepper = models.PositiveIntegerField(editable=False)

@@ -63,7 +63,8 @@ class EventRule(Selector):
         "debounce", default=0, validators=[MaxValueValidator(MOST_DEBOUNCE_SECONDS)]
     )
     per_hour = models.PositiveIntegerField("requests an hour")
-    valid_until = models.DateTimeField(null=True, blank=True)
+    valid_until = models.DateTimeField("ends", help_text="Later events are ignored, until its owner renews it.")
+    reminded_at = models.DateTimeField(null=True, editable=False, help_text="When its owner was notified of its end.")
     is_enabled = models.BooleanField("enabled", default=True)
     paused_by_name = models.CharField(max_length=200, blank=True, editable=False)
     paused_why = models.CharField(max_length=1000, blank=True, editable=False)

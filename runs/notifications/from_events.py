@@ -44,6 +44,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.SCHEDULE_ENDING: schedule_notices.notify_of_schedule,
     Kind.SCHEDULE_DRIFTED: schedule_notices.notify_of_drift,
     Kind.SCHEDULE_HOLDS: schedule_notices.notify_of_drift,
+    Kind.AUTOMATION_ENDING: schedule_notices.notify_of_ending,
     Kind.BYPASS_FOUND: rule_notices.notify_of_bypasses,
     Kind.DEPLOYMENTS_UNASSIGNED: rule_notices.notify_of_unassigned,
 }

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.utils import timezone
+
 from flows.models import Environment
 from flows.wording import plural
 from runs.access.decisions import Target
-from runs.models import RunEvent, Schedule, Verb
+from runs.models import EventRule, Hook, RunEvent, Schedule, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import everyone, listeners_of
-from runs.notifications.event_subjects import can_see, change_of, targets_of
+from runs.notifications.event_subjects import can_see, change_of, environment_of, targets_of
 from runs.notifications.recipients import notify
 
 Kind = RunEvent.Kind
@@ -73,6 +75,32 @@ def notify_of_drift(event: RunEvent) -> None:
         may=can_see(change),
         default_to={*managers_of(change.environment), change.requested_by_id or 0, change.on_behalf_of_id or 0},
     )
+
+
+def notify_of_ending(event: RunEvent) -> None:
+    """Notify the owner that a hook or an event rule ends soon."""
+    facts, environment = event.data, environment_of(event)
+    what, model = ENDING[facts["kind"]]
+    row = model._default_manager.select_related("owner", "deployment").filter(pk=facts["pk"]).first()
+    # Renewed or deleted since.
+    if environment is None or row is None or row.valid_until.isoformat() != facts["until"]:
+        return
+    until = timezone.localtime(row.valid_until)
+    notify(
+        Topic.SCHEDULE,
+        environment,
+        f"{what} {row.name} ends soon",
+        f"It requests runs of {row.deployment} in {environment} until {until:%d %b %Y, %H:%M %Z}. Renew it if it is "
+        "still needed: save it with a later end.",
+        target=row,
+        about=[Target.of(row.deployment)],
+        may=lambda listener: False,
+        concerned=[row.owner],
+    )
+
+
+# Kind of an event's subject -> what it is called, and its model.
+ENDING: dict[str, tuple[str, type[Hook | EventRule]]] = {"hook": ("Hook", Hook), "eventrule": ("Event rule", EventRule)}
 
 
 def managers_of(environment: Environment) -> set[int]:

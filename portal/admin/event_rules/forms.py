@@ -38,7 +38,7 @@ FIELDS = {
     "event_rule.mapping": "mapping",
     "event_rule.debounce": "debounce_seconds",
     "event_rule.per_hour": "per_hour",
-    "event_rule.valid_until": "valid_until",
+    "automation.valid_until": "valid_until",
     "access.no_grant": "deployment",
     "access.denied": "deployment",
 }
@@ -143,7 +143,7 @@ class RuleForm(forms.Form):
         label="Valid until",
         required=False,
         widget=forms.DateTimeInput({**INPUT, "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="In your time zone. Blank = until it is paused.",
+        help_text="In your time zone. Blank: as late as the policies there allow, at most 366 days from now.",
     )
 
     def __init__(self, by: Actor, data: Any = None, *, rule: EventRule | None = None) -> None:

@@ -22,7 +22,7 @@ from portal.admin.governance.selector_admin import INPUT, SELECTOR, SelectorAdmi
 from portal.auth.request_user import actor_of
 from portal.ui import rule_labels
 from portal.ui.live_input import live_region
-from runs.automation import schedule_checks
+from runs.automation import ends
 from runs.errors import Refused
 from runs.governance import policies, token_limits
 from runs.models import ChangeRequest, Policy
@@ -107,9 +107,9 @@ class PolicyForm(SelectorForm):
         label="Longest schedule (days)",
         required=False,
         min_value=1,
-        max_value=schedule_checks.LONGEST.days,
-        widget=forms.NumberInput({**INPUT, "min": 1, "max": schedule_checks.LONGEST.days}),
-        help_text="Schedules here must end within this time. Blank = one year.",
+        max_value=ends.LONGEST.days,
+        widget=forms.NumberInput({**INPUT, "min": 1, "max": ends.LONGEST.days}),
+        help_text="Schedules, hooks and event rules here must end within this time. Blank = one year.",
     )
     sample = forms.CharField(
         label="Test value",

@@ -31,6 +31,7 @@ FIELDS = {
     "hook.mapping": "mapping",
     "hook.condition": "predicate",
     "hook.size": "kilobytes",
+    "automation.valid_until": "valid_until",
     "access.no_grant": "deployment",
     "access.denied": "deployment",
     "access.inactive": "account",
@@ -67,6 +68,13 @@ class HookForm(forms.Form):
         widget=forms.NumberInput(INPUT),
     )
 
+    valid_until = forms.DateTimeField(
+        label="Valid until",
+        required=False,
+        widget=forms.DateTimeInput({**INPUT, "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In your time zone. Blank: as late as the policies there allow, at most 366 days from now.",
+    )
+
     def __init__(self, data: Any = None, *, hook: Hook | None = None) -> None:
         super().__init__(data, initial=values_of(hook) if hook else None, use_required_attribute=False)
 
@@ -79,7 +87,7 @@ class HookForm(forms.Form):
     def arguments(self) -> dict[str, Any]:
         """Return what `hooks.create` and `hooks.change` take alike."""
         values = self.cleaned_data
-        columns = {name: values[name] for name in ("name", "mapping", "predicate")}
+        columns = {name: values[name] for name in ("name", "mapping", "predicate", "valid_until")}
         return {**columns, "max_bytes": values["kilobytes"] * KILOBYTE}
 
     def refuse(self, refusal: Refused) -> None:
@@ -168,4 +176,5 @@ def values_of(hook: Hook) -> dict[str, Any]:
         "mapping": json.dumps(hook.mapping, indent=2, ensure_ascii=False),
         "predicate": json.dumps(hook.predicate, indent=2, ensure_ascii=False) if hook.predicate else "",
         "kilobytes": hook.max_bytes // KILOBYTE,
+        "valid_until": hook.valid_until,
     }

@@ -34,7 +34,7 @@ from portal.ui.text import json_text, number
 from runs import artifact_facts, requests
 from runs.access.decisions import Forbidden, Permissions
 from runs.automation import schedule_listings, schedules
-from runs.automation.schedule_checks import longest
+from runs.automation.ends import longest
 from runs.errors import Refused
 from runs.models import Schedule, Verb
 from runs.requests import is_destructive

@@ -13,7 +13,7 @@ from flows.wording import plural
 from portal.admin.moment_field import MomentField
 from portal.admin.run_form.forms import INPUT, NOW, RunOptionsForm
 from portal.ui.live_input import LiveInput
-from runs.automation import schedule_checks, schedule_listings
+from runs.automation import ends, schedule_checks, schedule_listings
 from runs.automation.schedule_times import LONGEST_TEXT
 from runs.errors import Refused
 from runs.governance.requirements import Requirements
@@ -81,7 +81,7 @@ class ScheduleOptionsForm(RunOptionsForm):
         if not rules.native_schedules or rules.approve_each_run:
             del self.fields["is_native"]
         self.fields["valid_until"].required = True
-        days = schedule_checks.longest(rules).days
+        days = ends.longest(rules).days
         self.fields["valid_until"].help_text = f"At most {plural(days, 'day')} from now. Renew it before."
 
     def clean(self) -> dict[str, Any]:

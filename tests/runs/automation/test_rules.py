@@ -136,7 +136,7 @@ def test_only_its_owner_deletes_it_and_then_nobody_sees_it(rule: EventRule, appr
         ("event_rule.debounce", {"debounce_seconds": 86_401}),
         ("event_rule.per_hour", {"per_hour": 0}),
         ("event_rule.per_hour", {"per_hour": 1_001}),
-        ("event_rule.valid_until", {"valid_until": timezone.now() - timedelta(days=1)}),
+        ("automation.valid_until", {"valid_until": timezone.now() - timedelta(days=1)}),
         ("event_rule.condition", {"conditions": "x"}),
         ("event_rule.mapping", {"mapping": {"month": {"pointer": "no"}}}),
         ("event_rule.mapping", {"mapping": {"nothing": {"value": 1}}}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -81,9 +82,11 @@ def test_a_rule_is_tried_out_created_and_changed(
     # The form gives back what was typed, and saves it.
     form = client.get(page_of(rule, "edit")).context["form"]
     assert form["conditions"].initial == "/run/flow = monthly\n/run/seconds >= 0"
-    client.post(page_of(rule, "edit"), typed(deployment, per_hour="7", valid_until="2999-01-01T10:00"))
+    end = f"{timezone.localdate() + timedelta(days=9)}T10:00"
+    client.post(page_of(rule, "edit"), typed(deployment, per_hour="7", valid_until=end))
     rule.refresh_from_db()
-    assert (rule.per_hour, rule.valid_until is None, rule.full_name) == (7, False, deployment.full_name)
+    assert (rule.per_hour, rule.full_name) == (7, deployment.full_name)
+    assert timezone.localtime(rule.valid_until).date() == timezone.localdate() + timedelta(days=9)
     assert not RunRequest.objects.exists()
 
 
