@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from flows.catalog import limit_catalog
+from flows.catalog import limit_rows
 from flows.db_text import sanitize
 from flows.models import Environment, GlobalLimit
 from runs import actions, audit
@@ -52,7 +52,7 @@ def create(
         require_valid(columns)
         requirements_for(place).require_reason_and_ticket("change of a limit", reason=reason, ticket=ticket)
         # 2. The row, which is not there until Prefect has the limit. Its lock makes one of two requests the first.
-        limit = limit_catalog.reserve(environment, name)
+        limit = limit_rows.reserve(environment, name)
         if limit.is_there:
             raise Refused("limit.exists", f"{environment} has a concurrency limit {name} already. Change that one.")
         require_settled(limit)
@@ -83,7 +83,7 @@ def delete(
         place = Target.whole(limit.environment)
         require(by, Verb.MANAGE, place)
         # Another act that was about to end, such as a change of it, has this lock.
-        stored = limit_catalog.lock(limit)
+        stored = limit_rows.lock(limit)
         if not stored.is_there:
             raise limits.gone(stored)
         requirements_for(place).require_reason_and_ticket("change of a limit", reason=reason, ticket=ticket)
