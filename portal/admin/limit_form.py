@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.db.models import Q
 from django.http import HttpRequest
 
 from flows.models import Deployment, WorkQueue
@@ -15,7 +16,7 @@ from runs.errors import Refused
 from runs.governance import limits
 from runs.governance.loosening import is_guarded
 from runs.models import Action, ChangeRequest, Verb
-from runs.models.action import LIMITS, PAUSES, SINGLE_PAUSES, Capacity, State
+from runs.models.action import LIMITS, OPEN, PAUSES, SINGLE_PAUSES, Capacity, State
 
 STRATEGY, STANDARD = "collision_strategy", "ENQUEUE"
 DONE = "Change of the limit requested. It takes effect in a few seconds."
@@ -40,9 +41,16 @@ def context(permissions: Permissions, target: Capacity) -> dict[str, Any]:
     }
 
 
+def recent_actions(target: Capacity) -> list[Action]:
+    """Return the newest actions, and all pauses of single schedules that are open."""
+    found = limits.actions_on(target)
+    newest = Q(pk__in=found.order_by("-pk").values("pk")[:RECENT])
+    return list(found.filter(newest | Q(kind__in=SINGLE_PAUSES, state__in=OPEN)).order_by("-pk"))
+
+
 def open_requests(target: Capacity) -> list[Action]:
     """Return the last pause, of all or of one schedule, and the last change of a limit, as far as they are not done."""
-    return unfinished(list(limits.actions_on(target).order_by("-pk")[:RECENT]))
+    return unfinished(recent_actions(target))
 
 
 def open_requests_of(queues: Sequence[WorkQueue]) -> dict[int, list[Action]]:

@@ -114,6 +114,7 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
     visible = permissions.q(Verb.SEE, deployment="access_deployment__")
     runs = Run.objects.filter(visible, deployment__in=namesakes)
     pool = WorkPool.current.filter(environment=deployment.environment_id, name=deployment.work_pool_name).first()
+    recent = limit_form.recent_actions(deployment)
     return {
         "deployment": deployment,
         "successor": deployments.current(deployment) if deployment.deleted_upstream_at else None,
@@ -136,8 +137,8 @@ def context(request: HttpRequest, deployment: Deployment, namesakes: Sequence[in
         "neighbours": drift_page.neighbours(deployment),
         "portal_schedules": (live := live_schedules(permissions, deployment)),
         "upcoming": upcoming(runs, live),
-        "prefect_schedules": prefect_schedules.rows(deployment, live),
-        "requested": limit_form.open_requests(deployment),
+        "prefect_schedules": prefect_schedules.rows(deployment, live, recent),
+        "requested": limit_form.unfinished(recent),
         **limit_form.context(permissions, deployment),
         **buttons(permissions, deployment),
     }

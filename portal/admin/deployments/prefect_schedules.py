@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,9 @@ from django.http import HttpRequest
 from flows.models import Deployment
 from portal.admin.actions import perform, ticket_of
 from portal.auth.request_user import actor_of
-from runs import actions
 from runs.governance import schedule_pausing
 from runs.models import Action, Schedule
-from runs.models.action import Kind
+from runs.models.action import OPEN, SINGLE_PAUSES, Kind
 
 # What an address asks for -> the service, and the message of its success.
 SERVICES: dict[str, tuple[Callable[..., object], str]] = {
@@ -23,16 +22,15 @@ SERVICES: dict[str, tuple[Callable[..., object], str]] = {
 }
 
 
-def rows(deployment: Deployment, live: Sequence[Schedule]) -> list[dict[str, Any]]:
-    """Return the schedules as last synced, with what is requested of them.
+def rows(deployment: Deployment, live: Sequence[Schedule], recent: Iterable[Action]) -> list[dict[str, Any]]:
+    """Return the schedules as last synced, with what is requested of them, which is among the `recent` actions.
 
     Those of the portal's `live` schedules that it keeps there are its own; others can be paused and resumed by
     themselves.
     """
     own_slugs = {each.native["slug"] for each in live if each.is_native}
-    if not deployment.schedules:
-        return []
-    pending = {str(each.prefect_schedule): each for each in actions.open_single_pauses(deployment)}
+    waits = [each for each in recent if each.kind in SINGLE_PAUSES and each.state in OPEN]
+    pending = {str(each.prefect_schedule): each for each in waits}
     found = []
     for each in deployment.schedules:
         is_own, waiting = each.get("slug") in own_slugs, pending.get(str(each["id"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.contrib.postgres.expressions import ArraySubquery
@@ -34,13 +35,14 @@ class Tile:
         return f"{plural(self.workers, 'worker')} online in {plural(self.pools, 'work pool')}"
 
 
-def tiles(permissions: Permissions) -> list[Tile]:
-    """Return a tile for each visible environment; the number of queries does not depend on how many there are."""
+def tiles(permissions: Permissions, facts: Mapping[str, Exists]) -> list[Tile]:
+    """Return a tile for each visible environment, which comes with the `facts`, in as many queries for any number."""
     environments = with_alarms(permissions.environments().select_related("server__health")).annotate(
         has_deployments=Exists(permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)),
         # For `alarms`; the same in each row, so that the page needs no further query.
         mute_approvers=notifications.mute_approvers() if permissions.is_administrator else Value(0),
         pools=ArraySubquery(WorkPool.current.filter(environment=OuterRef("pk")).order_by().values("workers")),
+        **facts,
     )
     windows = calendar.statuses(list(environments), timezone.now())
     return [

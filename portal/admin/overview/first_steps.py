@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.contrib.auth.models import Group, User
@@ -18,6 +19,9 @@ from runs.models import Grant, Policy, Run, ServiceAccount
 
 # In the session: an administrator who has not finished sees them again at the next sign-in.
 HIDDEN = "first_steps_hidden"
+STEPS = ("environment", "server", "person", "grant", "policy", "run")
+# What the names of the facts begin with.
+FACT = "has_done_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +35,16 @@ class Step:
     is_done: bool
 
 
-def first_steps(request: HttpRequest) -> list[Step]:
-    """Return the steps; none for other people, and none when all are done or they were hidden. One query."""
-    if not actor_of(request).is_administrator or HIDDEN in request.session:
+def first_steps(request: HttpRequest, environments: Sequence[Environment]) -> list[Step]:
+    """Return the steps; none for other people, and none when all are done or they were hidden.
+
+    Any of the `environments` comes with the `facts`.
+    """
+    asked = facts(request)
+    if not asked:
         return []
-    found = steps(request, done(request))
+    row = environments[0] if environments else User.objects.annotate(**asked).get(pk=actor_of(request).user.pk)
+    found = steps(request, {key: getattr(row, f"{FACT}{key}") for key in STEPS})
     if not all(step.is_done for step in found):
         return found
     # From now on the question is not asked again.
@@ -43,11 +52,12 @@ def first_steps(request: HttpRequest) -> list[Step]:
     return []
 
 
-def done(request: HttpRequest) -> dict[str, bool]:
-    """Return for each step whether it is done."""
+def facts(request: HttpRequest) -> dict[str, Exists]:
+    """Return for each step whether it is done, to be read with any row; none for those who are shown no steps."""
+    if not actor_of(request).is_administrator or HIDDEN in request.session:
+        return {}
     accounts = ServiceAccount.objects.filter(user=OuterRef("pk"))
-    me = actor_of(request).user.pk
-    people = User.objects.filter(~Exists(accounts), is_active=True).exclude(pk=me)
+    people = User.objects.filter(~Exists(accounts), is_active=True).exclude(pk=actor_of(request).user.pk)
     allowing = active_grants().filter(effect=Grant.Effect.ALLOW)
     # Everyone who is not an administrator: these can start nothing without a grant, and see only what exists.
     granted = people.filter(
@@ -57,7 +67,7 @@ def done(request: HttpRequest) -> dict[str, bool]:
     protected = Environment.objects.filter(is_protected=True)
     policies = Policy.objects.filter(Q(environment=OuterRef("pk")) | Q(environment=None))
     guarded = protected.filter(Q(needs_approval=True) | Q(Exists(policies)))
-    facts = {
+    found = {
         "environment": Exists(Environment.objects.all()),
         "server": Exists(Health.objects.filter(state=Health.State.UP)),
         "person": Exists(people),
@@ -65,8 +75,7 @@ def done(request: HttpRequest) -> dict[str, bool]:
         "policy": Exists(guarded),
         "run": Exists(Run.objects.all()),
     }
-    found: dict[str, bool] = User.objects.filter(pk=me).annotate(**facts).values(*facts).get()
-    return found
+    return {f"{FACT}{key}": exists for key, exists in found.items()}
 
 
 def steps(request: HttpRequest, ticks: dict[str, bool]) -> list[Step]:

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from portal.admin.audit import oversight
 from portal.admin.deployments.list import pinned_rows
-from portal.admin.overview import attention, trend_panel
+from portal.admin.overview import attention, first_steps, trend_panel
 from portal.admin.overview.alarms import (
     count_mute_approvers,
     count_unassigned,
@@ -19,7 +19,6 @@ from portal.admin.overview.alarms import (
 )
 from portal.admin.overview.current_runs import current_runs
 from portal.admin.overview.environment_lines import tiles
-from portal.admin.overview.first_steps import first_steps
 from portal.admin.overview.overseen import overseen
 from portal.admin.overview.pending_approvals import pending_approvals
 from portal.auth.request_user import permissions_of
@@ -32,12 +31,13 @@ from runs.trend_sums import Readable
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
-    found = tiles(permissions)
-    watched = overseen(request, [tile.status.environment for tile in found])
+    found = tiles(permissions, first_steps.facts(request))
+    places = [tile.status.environment for tile in found]
+    watched = overseen(request, places)
     context |= {
         "title": "Overview",
         "tiles": found,
-        "first_steps": first_steps(request),
+        "first_steps": first_steps.first_steps(request, places),
         "pending": pending_approvals(request),
         "to_review": to_review(request, permissions),
         # Alarms for administrators and auditors. A demo has no separate database role, so it is never secured.
@@ -45,7 +45,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "outside_changes": audit_panel.outside_changes(request),
         "rules_waiting": rules_waiting(request),
         "unassigned": count_unassigned(watched),
-        "mute_approvers": count_mute_approvers(tile.status.environment for tile in found),
+        "mute_approvers": count_mute_approvers(places),
         "paused_schedules": paused_schedules(permissions),
         "oversight": oversight.rows_for(watched),
         "oversight_headings": oversight.HEADINGS,
@@ -57,7 +57,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     runs = Run.objects.filter(visible)
     key = trend_panel.key_of(request.GET.get("range", ""))
     span = trend_panel.RANGES[key][1]()
-    environments = {tile.status.environment.pk: tile.status.environment for tile in found}
+    environments = {each.pk: each for each in places}
     current = current_runs(runs, span, request.user, permissions)
     causes = attention.causes(current.failed, permissions)
     return context | {

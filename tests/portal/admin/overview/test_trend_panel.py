@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Deployment
-from portal.admin.overview.trend_panel import rate
+from portal.ui.text import share
 from tests.portal.many_rows import many_runs
 
 pytestmark = pytest.mark.django_db
@@ -70,9 +70,9 @@ def test_nothing_ended_is_said_without_a_chart(viewer: User, deployment: Deploym
 
 
 def test_everything_is_only_said_when_nothing_failed() -> None:
-    assert rate(1.0) == "100.0 %"
-    assert rate(0.9999) == "99.9 %"
-    assert rate(None) == "-"
+    assert share(1.0) == "100.0 %"
+    assert share(0.9999) == "99.9 %"
+    assert share(None) == "-"
 
 
 def test_deployments_are_ranked_by_their_environment(
