@@ -192,7 +192,11 @@ def test_only_the_web_process_has_a_pool(load: Load) -> None:
 
 def test_the_address_of_the_database_can_turn_prepared_statements_off(load: Load) -> None:
     options = load(GOOD)["DATABASES"]["default"]["OPTIONS"]
-    assert options == {"server_side_binding": True, "prepare_threshold": 5, "options": "-c join_collapse_limit=4"}
+    assert options == {
+        "server_side_binding": True,
+        "prepare_threshold": 5,
+        "options": "-c join_collapse_limit=4 -c random_page_cost=1.1",
+    }
     off = load(GOOD | {"DATABASE_URL": "postgresql://portal@db/portal?prepare_threshold=none"})
     assert off["DATABASES"]["default"]["OPTIONS"]["prepare_threshold"] is None
     none = load(GOOD | {"DATABASE_URL": "postgresql://portal@db/portal?options="})

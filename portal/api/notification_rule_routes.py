@@ -41,6 +41,7 @@ NotificationTopic = Literal[
     "server",
     "drift",
     "schedule",
+    "schedule drift",
     "rules",
     "bypass",
 ]

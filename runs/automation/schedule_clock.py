@@ -13,7 +13,6 @@ from datetime import datetime, timedelta
 
 from django.db import DatabaseError
 from django.db.models import Q
-from django.db.models.functions import Mod
 from django.utils import timezone
 
 from runs import audit, changes
@@ -35,8 +34,9 @@ LATE = timedelta(minutes=5)
 MOST_CAUGHT_UP = 100
 # Schedules that one call handles.
 MOST_AT_ONCE = 500
-# Of an hour, in which each schedule has its turn.
-MINUTES = 60
+# So long before a start its owner and its approvers are checked, if the start before it is longer ago.
+CHECK_AHEAD = timedelta(hours=2)
+INSPECTED_EVERY = timedelta(minutes=1)
 
 
 def tick() -> None:
@@ -64,12 +64,13 @@ def inspect() -> None:
     is_over = Q(valid_until__lte=now) | Q(change__state__in=ChangeRequest.OVER)
     is_obstructed = Q(state=State.ACTIVE) & schedule_checks.OBSTRUCTED
     is_unreminded = Q(valid_until__lte=now + REMIND_BEFORE, reminded_at=None)
-    # One query for all three; each is decided again under the lock.
-    found = list(live.filter(is_over | is_obstructed | is_unreminded).values_list("pk", flat=True)[:MOST_AT_ONCE])
-    # What the owner and the approvers may do is in no query: each is asked once an hour, and not only when it is due,
-    # so that who looks after it is notified before.
-    turn = live.filter(state=State.ACTIVE).annotate(minute=Mod("pk", MINUTES)).filter(minute=now.minute)
-    for pk in dict.fromkeys([*found, *turn.order_by("next_due").values_list("pk", flat=True)[:MOST_AT_ONCE]]):
+    # What the owner and the approvers may do is in no query: it is checked once before each start, so that they are
+    # notified before, and again when it is due. One that starts more often is checked often enough.
+    begins = now + CHECK_AHEAD - INSPECTED_EVERY
+    is_soon = Q(state=State.ACTIVE, next_due__gt=begins, next_due__lte=now + CHECK_AHEAD)
+    # One query for all; each is decided again under the lock.
+    found = live.filter(is_over | is_obstructed | is_unreminded | is_soon)
+    for pk in found.values_list("pk", flat=True)[:MOST_AT_ONCE]:
         inspect_one(pk)
 
 

@@ -264,10 +264,11 @@ def test_an_administrator_reads_what_is_wrong_with_an_address(visit: Visit) -> N
     visitor = visit("ada")
     page, name = visitor.page, f"nowhere-{uuid.uuid4().hex[:6]}"
     visitor.goto("/admin/flows/environment/add/")
-    page.get_by_label("Name").fill(name)
+    page.get_by_label("Name", exact=True).fill(name)
     page.get_by_label("API URL").fill("http://127.0.0.1:9/api")
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_role("button", name="Test connection").click()
+    expect(page.locator("[data-test=failed]")).to_contain_text("http://127.0.0.1:9/api", timeout=WORK)
     health = page.locator("[data-live=health]")
     expect(health).to_contain_text("Unreachable", timeout=WORK)
     expect(health).to_contain_text("http://127.0.0.1:9/api")

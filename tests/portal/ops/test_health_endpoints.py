@@ -101,7 +101,7 @@ def test_the_check_connects_with_the_options_of_the_installation(monkeypatch: py
         "port": "5433",
         "dbname": "portal",
         "sslmode": "require",
-        "options": "-c join_collapse_limit=4",
+        "options": "-c join_collapse_limit=4 -c random_page_cost=1.1",
     }
 
 

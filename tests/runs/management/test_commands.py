@@ -318,6 +318,7 @@ def test_secrets_are_sealed_with_the_newest_key_and_the_old_one_may_go(
     code, out, _ = say("rotate_keys", "--json")
     sealed = {
         "channels": 0,
+        "connection tests": 0,
         "hook secrets": 0,
         "idempotent requests": 0,
         "rule changes": 0,
@@ -326,8 +327,8 @@ def test_secrets_are_sealed_with_the_newest_key_and_the_old_one_may_go(
     }
     assert (code, json.loads(out)) == (0, sealed)
     assert say("rotate_keys")[1] == (
-        "Secrets encrypted with the current key: 0 channels, 0 hook secrets, 0 idempotent requests, 0 rule changes, "
-        "0 run specs, 0 servers.\n"
+        "Secrets encrypted with the current key: 0 channels, 0 connection tests, 0 hook secrets, "
+        "0 idempotent requests, 0 rule changes, 0 run specs, 0 servers.\n"
     )
     settings.FIELD_KEYS = [new]
     run_request.refresh_from_db()
