@@ -57,7 +57,7 @@ class ChannelRow(paging.Row):
         )
 
 
-class DeliveryRow(paging.Row):
+class NotificationDeliveryRow(paging.Row):
     id: int
     channel: str | None = Field(description="Name of the channel; null for an email to you.")
     topic: Topic
@@ -77,7 +77,7 @@ class DeliveryRow(paging.Row):
     url: str = Field(description="Its page; empty for an email.")
 
     @classmethod
-    def of(cls, row: Delivery) -> DeliveryRow:
+    def of(cls, row: Delivery) -> NotificationDeliveryRow:
         notice, channel = row.notification, row.channel
         return cls(
             id=row.pk,
@@ -124,10 +124,14 @@ def read_channel(request: HttpRequest, number: int) -> ChannelRow:
     return ChannelRow.of(one(rows, "channel", pk=number))
 
 
-@router.get("/deliveries", response={200: paging.page_of(DeliveryRow), **PROBLEMS}, summary="List deliveries")
+@router.get(
+    "/deliveries", response={200: paging.page_of(NotificationDeliveryRow), **PROBLEMS}, summary="List deliveries"
+)
 def list_deliveries(request: HttpRequest, query: Query[DeliveryFilters]) -> HttpResponse:  # type: ignore[valid-type]
     """List what was sent, or is to be sent, the newest first: emails with the notifications that the token lists.
 
     Tokens that read the whole audit trail also list what was sent to channels.
     """
-    return paging.answer(request, delivery_listings.DELIVERIES, query, DeliveryRow, DeliveryRow.of)
+    return paging.answer(
+        request, delivery_listings.DELIVERIES, query, NotificationDeliveryRow, NotificationDeliveryRow.of
+    )

@@ -85,7 +85,7 @@ class EventRuleRow(paging.Row):
         )
 
 
-class RuleBody(Schema):
+class EventRuleBody(Schema):
     """What can be changed of a rule; what is left out has its default."""
 
     model_config = body(
@@ -129,7 +129,7 @@ class RuleBody(Schema):
         }
 
 
-class NewEventRule(RuleBody):
+class NewEventRule(EventRuleBody):
     """A rule; `environment` and `deployment` are what it runs. Neither they nor the trigger can be changed later."""
 
     model_config = body(
@@ -253,7 +253,7 @@ def create_event_rule(request: HttpRequest, payload: NewEventRule) -> Status[Eve
 
 @router.put("/event-rules/{key}", response={200: EventRuleRow, **PROBLEMS}, summary="Change an event rule")
 @idempotent
-def change_event_rule(request: HttpRequest, key: str, payload: RuleBody) -> EventRuleRow:
+def change_event_rule(request: HttpRequest, key: str, payload: EventRuleBody) -> EventRuleRow:
     """Change all of a rule of yours. From now on it acts within the scopes of this token."""
     by = actor_of(request)
     event_rules.change(rule_of(by, key), by=by, name=payload.name, **payload.columns(by))

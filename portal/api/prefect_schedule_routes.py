@@ -20,14 +20,14 @@ SCHEDULE = f"{DEPLOYMENT}/schedules/{{schedule}}"
 ScheduleReference = Annotated[str, Path(description="Prefect's id of the schedule, or its slug.", max_length=300)]
 
 
-class Reason(Consent):
+class ScheduleSwitch(Consent):
     model_config = body(reason="Source system is down")
 
 
 @router.post(f"{SCHEDULE}/pause", response={202: ActionRow, **PROBLEMS}, summary="Pause one schedule of a deployment")
 @idempotent
 def pause_schedule(
-    request: HttpRequest, environment: str, deployment: Reference, schedule: ScheduleReference, payload: Reason
+    request: HttpRequest, environment: str, deployment: Reference, schedule: ScheduleReference, payload: ScheduleSwitch
 ) -> Status[ActionRow]:
     """Let Prefect start no more runs of a schedule from code, or that was made there; others of the deployment go on.
 
@@ -41,7 +41,7 @@ def pause_schedule(
 @router.post(f"{SCHEDULE}/resume", response={202: ActionRow, **PROBLEMS}, summary="Resume one schedule of a deployment")
 @idempotent
 def resume_schedule(
-    request: HttpRequest, environment: str, deployment: Reference, schedule: ScheduleReference, payload: Reason
+    request: HttpRequest, environment: str, deployment: Reference, schedule: ScheduleReference, payload: ScheduleSwitch
 ) -> Status[ActionRow]:
     """Let Prefect start its runs again. During a freeze that waits for its end."""
     by = actor_of(request)

@@ -18,6 +18,7 @@ from django.test import Client
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis.errors import Unsatisfiable
+from ninja import Schema
 from schemathesis.checks import not_a_server_error
 from schemathesis.core.errors import SerializationNotPossible
 from schemathesis.specs.openapi.checks import (
@@ -54,6 +55,18 @@ def described() -> dict[str, Any]:
 def test_a_change_of_the_api_is_declared() -> None:
     # Programs of others rely on it. `python -m tests.portal.api.test_description` stores a change that is meant.
     assert described() == json.loads(STORED.read_text())
+
+
+def test_each_component_is_of_one_class() -> None:
+    # Of two classes with one name the description has only one, and programs that are made from it send the wrong body.
+    places: dict[str, list[str]] = {}
+    waiting: list[type] = [Schema]
+    while waiting:
+        for each in waiting.pop().__subclasses__():
+            waiting.append(each)
+            if each.__module__.startswith("portal.api."):
+                places.setdefault(each.__name__, []).append(each.__module__)
+    assert not {name: found for name, found in places.items() if len(set(found)) > 1}
 
 
 def test_each_operation_says_what_it_does_and_how_it_fails() -> None:
