@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Model
@@ -24,23 +25,12 @@ DEPLOYMENTS, BATCH = 1_000, 100
 
 def create_ends(number_of_events: int, states: Sequence[str]) -> tuple[Environment, list[Deployment]]:
     """Create runs that have ended in these states by turns, and their events; return where, and their deployments."""
-    now = timezone.now()
-    place = Environment.objects.create(slug="dev", server=Server.objects.create(api_url="http://dev.test/api"))
-    common = {"environment": place, "flow_name": "flow", "synced_at": now}
-    deployments = Deployment.objects.bulk_create(
-        Deployment(
-            **common,
-            prefect_id=uuid.uuid4(),
-            flow_id=uuid.uuid4(),
-            name=f"d{number}",
-            full_name=f"flow/d{number}",
-            schema_fingerprint="",
-        )
-        for number in range(DEPLOYMENTS)
-    )
+    place, deployments = create_deployments(DEPLOYMENTS)
     runs = Run.objects.bulk_create(
         Run(
-            **common,
+            environment=place,
+            flow_name=each.flow_name,
+            synced_at=each.synced_at,
             deployment=each,
             access_deployment=each,
             deployment_name=each.full_name,
@@ -62,6 +52,26 @@ def create_ends(number_of_events: int, states: Sequence[str]) -> tuple[Environme
             data={"state": run.state_type, "before": "RUNNING"},
         )
         for run in runs
+    )
+    return place, deployments
+
+
+def create_deployments(number_of_deployments: int, **columns: Any) -> tuple[Environment, list[Deployment]]:
+    """Create an environment and its deployments, which have these `columns` besides their names."""
+    place = Environment.objects.create(slug="dev", server=Server.objects.create(api_url="http://dev.test/api"))
+    deployments = Deployment.objects.bulk_create(
+        Deployment(
+            environment=place,
+            flow_name="flow",
+            synced_at=timezone.now(),
+            prefect_id=uuid.uuid4(),
+            flow_id=uuid.uuid4(),
+            name=f"d{number}",
+            full_name=f"flow/d{number}",
+            schema_fingerprint="",
+            **columns,
+        )
+        for number in range(number_of_deployments)
     )
     return place, list(deployments)
 

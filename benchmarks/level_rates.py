@@ -18,8 +18,8 @@ from django.core.management import call_command  # noqa: E402  (Django must be s
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
-from benchmarks.event_batches import used_by_postgres  # noqa: E402
-from flows.models import Deployment, Environment, Health, Server  # noqa: E402
+from benchmarks.event_batches import create_deployments, used_by_postgres  # noqa: E402
+from flows.models import Health  # noqa: E402
 from runs.levels import evaluation  # noqa: E402
 from runs.models import Breach, Run, RunCount, ServiceLevel  # noqa: E402
 
@@ -43,20 +43,8 @@ COUNTS = """
 def prepare() -> None:
     """Deployments with a month of counts, active runs, and levels of each kind: for all of them, and for some."""
     now = timezone.now()
-    place = Environment.objects.create(slug="dev", server=Server.objects.create(api_url="http://dev.test/api"))
+    place, deployments = create_deployments(DEPLOYMENTS, created_upstream_at=now - timedelta(days=90))
     common = {"environment": place, "flow_name": "flow", "synced_at": now}
-    deployments = Deployment.objects.bulk_create(
-        Deployment(
-            **common,
-            prefect_id=uuid.uuid4(),
-            flow_id=uuid.uuid4(),
-            name=f"d{number}",
-            full_name=f"flow/d{number}",
-            schema_fingerprint="",
-            created_upstream_at=now - timedelta(days=90),
-        )
-        for number in range(DEPLOYMENTS)
-    )
     Run.objects.bulk_create(
         Run(
             **common,

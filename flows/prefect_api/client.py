@@ -394,7 +394,7 @@ class PrefectClient:
         limit_calls.create(self._transport, name, columns)
 
     def delete_global_limit(self, limit_id: UUID) -> None:
-        """Delete a global limit, whoever holds slots of it; deployments that share it have no limit then."""
+        """Delete a global limit, also while its slots are in use; deployments that share it have no limit then."""
         limit_calls.delete(self._transport, limit_id)
 
     def set_deployment_limit(self, deployment_id: UUID, limit: int | None, options: Mapping[str, JSON]) -> None:

@@ -40,6 +40,11 @@ def share(found: float | None) -> str:
     return "-" if found is None else f"{floor(found * 1000) / 10:.1f} %"
 
 
+def share_tone(found: float | None) -> str:
+    """Return the tone of a success rate."""
+    return "grey" if found is None else "green" if found >= 0.95 else "amber" if found >= 0.8 else "red"
+
+
 def name_and_flow(full_name: str) -> tuple[str, str]:
     """Split “flow/deployment” into the name of the deployment and that of its flow, "" if both are the same."""
     flow, _, name = full_name.partition("/")

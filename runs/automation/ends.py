@@ -26,7 +26,7 @@ def longest(requirements: Requirements) -> timedelta:
 
 
 def end_of(deployment: Deployment, wanted: datetime | None) -> datetime:
-    """Return the end of a hook or an event rule: the one that is wanted, else the latest possible.
+    """Return the end of a hook or an event rule: the given one, else the latest possible.
 
     Raises `Refused` for one that is over or too far away.
     """

@@ -42,8 +42,8 @@ def change_capacity(action: Action) -> None:
         message = f"{target.environment} is frozen. Resumed when the freeze ends."
         record_attempt(action, message, at=timezone.now() + FROZEN)
         return
-    # 1. What Prefect has now. A pause or a resumption of a person is wanted whatever the state is; of a deployment that
-    #    left its scope only a pause.
+    # 1. What Prefect has now. What a person requested is sent in any state; of a deployment that left its scope only a
+    #    pause.
     can_leave = target.environment.is_scoped and isinstance(target, Deployment) and action.kind != Kind.PAUSE
     is_of_freeze = action.freeze_id is not None and action.before == {"is_paused": False} and not action.sent_at
     if action.kind in LIMITS or can_leave or is_of_freeze:

@@ -42,10 +42,10 @@ def escalate() -> None:
         stage = waiting_stage(change)
         if stage is None:
             continue
-        position, since = stage
+        position, waits_since = stage
         targets = list(dict.fromkeys(Target.of(spec.deployment) for spec in change.specs.all()))
         for rule in rules:
-            if (rule.pk, change.pk, position) not in known and is_overdue(rule, since, targets):
+            if (rule.pk, change.pk, position) not in known and is_overdue(rule, waits_since, targets):
                 record(rule, change, position)
 
 

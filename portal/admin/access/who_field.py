@@ -7,6 +7,8 @@ from typing import Any
 from django import forms
 from django.contrib.auth.models import Group, User
 
+from portal.ui.text import number
+
 PERSON, GROUP = "person", "group"
 INPUT = {"class": "portal-input"}
 
@@ -32,14 +34,11 @@ class WhoField(forms.ChoiceField):
             raise forms.ValidationError("Choose a user or a group.", "subject")
         kind, _, key = text.partition(":")
         rows: Any = User.objects.filter(is_active=True) if kind == PERSON else Group.objects.all()
-        found = rows.filter(pk=int(key)).first() if kind in (PERSON, GROUP) and is_key(key) else None
+        pk = number(key)
+        found = rows.filter(pk=pk).first() if kind in (PERSON, GROUP) and pk is not None else None
         if found is None:
             raise forms.ValidationError("Choose a user or a group of the list.", "invalid_choice")
         return found  # type: ignore[no-any-return]  # one of the two
-
-
-def is_key(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def value_of(person: Any, group: Any) -> str:

@@ -138,11 +138,8 @@ class ChainAdmin(RestrictedAdmin):
         stored = chain.versions.get(number=chain.number).definition if chain else {"inputs": {}, "steps": []}
         data = request.POST if request.method == "POST" else None
         form = ChainForm(data, initial=initial_of(chain, stored), use_required_attribute=False)
-        names, profiles = (
-            deployments_in(environment, permissions_of(request)),
-            profiles_in(environment, actor_of(request)),
-        )
-        steps = Steps(names, profiles, stored["steps"], data)
+        profiles = profiles_in(environment, actor_of(request))
+        steps = Steps(deployments_in(environment, permissions_of(request)), profiles, stored["steps"], data)
         if data is not None and "more" not in data and all([form.is_valid(), steps.is_valid()]):
             values = form.cleaned_data
             definition = values["document"] or definition_of(steps, values["defaults"], stored)

@@ -181,7 +181,7 @@ class DeploymentList(RestrictedList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.result_list: list[Any] = list(map(describe, self.result_list))
-        # Whoever searches or filters looks for others.
+        # A search and a filter are for other rows.
         is_narrowed = bool(self.query or self.has_active_filters)
         self.pinned: list[Any] = [] if is_narrowed else list(map(describe, pinned_to(request)))
         describe_all_for(permissions_of(request), [*self.result_list, *self.pinned])

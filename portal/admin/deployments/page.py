@@ -24,7 +24,7 @@ from portal.admin.schedules.form_page import can_schedule
 from portal.admin.work_pools.page import workers
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import freshness, tables, times
-from portal.ui.text import json_text, unwrap
+from portal.ui.text import json_text, share_tone, unwrap
 from runs import levels, statistics
 from runs.access import who_can
 from runs.access.decisions import Permissions, Target
@@ -183,7 +183,7 @@ def figures(counts: QuerySet[RunCount], runs: QuerySet[Run]) -> Figures:
         found.days,
         "-" if rate is None else f"{rate:.0%}",
         "" if rate is None else f"{found.completed} of {found.completed + found.failed}",
-        "grey" if rate is None else "green" if rate >= 0.95 else "amber" if rate >= 0.8 else "red",
+        share_tone(rate),
         "-" if found.median_seconds is None else times.duration(found.median_seconds),
         found.ended,
         found.failed,

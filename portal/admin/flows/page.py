@@ -12,7 +12,7 @@ from portal.admin.deployments.list import describe, describe_all_for, with_surro
 from portal.auth.request_user import permissions_of
 from portal.ui import freshness
 from portal.ui.run_links import list_url, runs_url
-from portal.ui.text import share
+from portal.ui.text import share, share_tone
 from runs import flow_listings
 from runs.run_trends import StateCounts
 
@@ -31,8 +31,7 @@ class Numbers:
     @classmethod
     def of(cls, counts: StateCounts) -> Numbers:
         rate = counts.success_rate
-        tone = "grey" if rate is None else "green" if rate >= 0.95 else "amber" if rate >= 0.8 else "red"
-        return cls(counts.ended, counts.failed, share(rate), tone)
+        return cls(counts.ended, counts.failed, share(rate), share_tone(rate))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from runs.models import Grant, Policy, Run, ServiceAccount
 
 # In the session: an administrator who has not finished sees them again at the next sign-in.
 HIDDEN = "first_steps_hidden"
-STEPS = ("environment", "server", "person", "grant", "policy", "run")
 # What the names of the facts begin with.
 FACT = "has_done_"
 
@@ -44,7 +43,7 @@ def first_steps(request: HttpRequest, environments: Sequence[Environment]) -> li
     if not asked:
         return []
     row = environments[0] if environments else User.objects.annotate(**asked).get(pk=actor_of(request).user.pk)
-    found = steps(request, {key: getattr(row, f"{FACT}{key}") for key in STEPS})
+    found = steps(request, {name.removeprefix(FACT): getattr(row, name) for name in asked})
     if not all(step.is_done for step in found):
         return found
     # From now on the question is not asked again.

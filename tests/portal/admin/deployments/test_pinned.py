@@ -67,7 +67,7 @@ def test_it_is_on_top_of_list_overview_and_palette(
     assert "Pinned" in text(client, PALETTE)
     assert page_of(deployment) in text(client, PALETTE)
     assert page_of(deployment) not in text(other, PALETTE)
-    # Whoever searches looks for another one.
+    # A search is for another one.
     assert panel(text(client, f"{LIST}?q=nothing")) == ""
     assert panel(text(client, f"{LIST}?environment=dev")) == ""
 
