@@ -34,6 +34,8 @@ PERIODIC: dict[str, timedelta] = {
 }
 # Advisory lock of the process that queues what is due; any constant that nothing else uses.
 SCHEDULING = 7_218_003
+# Each process asks it every second.
+IS_DUE = f"SELECT EXISTS (SELECT FROM {Schedule._meta.db_table} WHERE next_run < %s)"
 
 
 def sync_schedules() -> None:
@@ -55,8 +57,10 @@ def sync_schedules() -> None:
 
 def queue_due(broker: Broker) -> None:
     """Queue the periodic tasks that are due. After a downtime each runs once, not once for each missed time."""
-    if not Schedule.objects.filter(next_run__lt=timezone.now()).exists():
-        return
+    with connection.cursor() as cursor:
+        cursor.execute(IS_DUE, [timezone.now()])
+        if cursor.fetchone() != (True,):
+            return
     # Every process calls this each second: they skip what another is queueing, and never wait for it. A lock of the
     # session, because the scheduler would close a connection that is in a transaction.
     with connection.cursor() as cursor:
