@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 from django.db import connection
@@ -177,7 +177,7 @@ def note(delivery: Delivery, channel: Channel, answer: Answer, text: str) -> boo
 
 
 def send_by_apprise(address: str, body: bytes) -> Answer:
-    """Send by a process that ends within the deadline. It says only whether the service accepted the message."""
+    """Send by a process that ends within the deadline, and return what the service answered; raises `NoAnswer`."""
     message = json.dumps({"address": address, **json.loads(body)})
     # Nothing else of this process's environment: it holds keys.
     environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "SSL_CERT_FILE") if name in os.environ}
@@ -195,9 +195,14 @@ def send_by_apprise(address: str, body: bytes) -> Answer:
         )
     except subprocess.TimeoutExpired:
         raise NoAnswer("Response timed out") from None
-    if done.returncode:
+    found = json.loads(done.stdout or "{}")
+    status = found.get("status")
+    # Some services answer 200 to what they refuse, and Apprise reads it in the text.
+    if done.returncode and (status is None or 200 <= status < 300):
         raise NoAnswer("The service did not accept the message, or could not be reached")
-    return Answer(200, "", None)
+    if status is None:
+        return Answer(200, "", None)
+    return Answer(status, found["text"], pinned_http.retry_after(found["retry_after"]))
 
 
 def clean(text: str, address: str, secret: str) -> str:
@@ -205,6 +210,10 @@ def clean(text: str, address: str, secret: str) -> str:
     line = plain_text.line(text)[:LONGEST_ANSWER]
     parts = urlsplit(address)
     hidden = [secret, *parts.path.split("/"), *parts.query.replace("=", "&").split("&")]
+    if parts.scheme not in ("http", "https"):
+        # In an address of Apprise the place of the host can be a key.
+        hidden += parts.netloc.replace("@", ":").split(":")
+    hidden += [unquote(part) for part in hidden]
     if any(len(part) >= SHORTEST_SECRET and part in line for part in hidden):
         return "The answer quotes the address and is not shown."
     return line

@@ -201,11 +201,32 @@ def test_another_service_is_sent_to_by_a_process_of_its_own(other_side: Receiver
     """With an address of Apprise's own kind for tests, which no channel can have."""
     address = f"json://127.0.0.1:{other_side.port}/x"
     body = json.dumps({"title": "One", "body": "Two"}).encode()
-    assert sending.send_by_apprise(address, body).status == 200
+    other_side.text = "queued as 17"
+    assert sending.send_by_apprise(address, body) == pinned_http.Answer(200, "queued as 17", None)
     assert json.loads(other_side.requests[0].body)["title"] == "One"
-    other_side.status = 500
+    other_side.status, other_side.text, other_side.headers = 503, "full", {"Retry-After": "70"}
+    assert sending.send_by_apprise(address, body) == pinned_http.Answer(503, "full", timedelta(seconds=70))
+    other_side.status, other_side.text, other_side.headers = 410, "gone", {}
+    assert sending.send_by_apprise(address, body) == pinned_http.Answer(410, "gone", None)
     with pytest.raises(pinned_http.NoAnswer):
-        sending.send_by_apprise(address, body)
+        sending.send_by_apprise("json://127.0.0.1:9/x", body)
+    with pytest.raises(pinned_http.NoAnswer):
+        sending.send_by_apprise("nothing://x", body)
+
+
+@pytest.mark.parametrize(
+    ("address", "text"),
+    [
+        ("pagerduty://INTEGRATION-1@KEY-000001", "unknown key KEY-000001"),
+        ("pagerduty://INTEGRATION-1@KEY-000001", "unknown: INTEGRATION-1"),
+        ("tgram://123456789:AAbb_cc-dd/1", "bot AAbb_cc-dd is unknown"),
+        ("discord://4174216298/JHMHI8qBe7bk2ZwO", "no webhook 4174216298"),
+        ("https://example.com/a%20secret", "unknown: a secret"),
+    ],
+)
+def test_an_answer_that_quotes_a_key_is_not_stored(address: str, text: str) -> None:
+    assert sending.clean(text, address, "") == "The answer quotes the address and is not shown."
+    assert sending.clean("too many messages", address, "") == "too many messages"
 
 
 def test_another_service_is_reached_through_a_proxy_only_if_the_setting_says_so(
