@@ -480,6 +480,10 @@ def sign_in(visitor: Visitor, site: Site) -> Any:
     return Client().post(reverse("admin:login"), {"username": visitor.user.username, "password": PASSWORD})
 
 
+def sign_in_again(visitor: Visitor, site: Site) -> Any:
+    return visitor.client.post(reverse("sign_in_again"), {"username": visitor.user.username, "password": PASSWORD})
+
+
 def request_link(visitor: Visitor, site: Site) -> Any:
     User.objects.filter(pk=visitor.user.pk).update(email="visitor@portal.example")
     return Client().post(reverse("admin_password_reset"), {"email": "visitor@portal.example"})

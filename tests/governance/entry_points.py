@@ -52,6 +52,7 @@ from tests.governance.attempts import (
     secret,
     seen,
     sign_in,
+    sign_in_again,
     sign_selected,
     slug,
     tomorrow,
@@ -173,6 +174,7 @@ DOWNLOADED = {
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
 DOORS: dict[str, Door] = {
     "sign in, by page": Door("admin/login/", sign_in),
+    "sign in again for a link, by page": Door("admin/sign-in-again/", sign_in_again),
     "sign out, by page": Door("admin/logout/", press("logout")),
     "change one's own password, by page": Door(
         "admin/password_change/",
