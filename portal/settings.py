@@ -334,6 +334,8 @@ LOGGING = {
 PREFECT_CLIENT = "flows.prefect_api.connect.for_server"
 # Gives the page of a row; runs sends mails with links and knows no addresses.
 LINK_TO = "portal.ui.audit_links.address"
+# Gives the path of a link that asks to sign in before it leads to such a page.
+LINK_THROUGH_SIGN_IN = "portal.auth.sign_in_again.path_through"
 # Gives the time zone of a person, which the portal stores: email keeps their quiet hours.
 ZONE_OF = "portal.auth.profiles.zone_of"
 # Gives the path of a link by which a person chooses a new password.

@@ -65,6 +65,28 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
+    # Links to decisions, and what services answer
+    Sabotage(
+        "a link to a decision does not ask for the password",
+        ("tests/portal/auth/test_sign_in_again.py::test_what_asks_for_no_decision_is_linked_directly",),
+        "runs/notifications/links.py",
+        "if path and notice.topic in ASK_TO_DECIDE and notice.target_kind in DECIDED:",
+        "if False:",
+    ),
+    Sabotage(
+        "a session of any age opens a link to a decision",
+        ("tests/portal/auth/test_sign_in_again.py::test_an_open_session_is_asked_for_the_password_first",),
+        "portal/auth/sign_in_again.py",
+        'if request.method == "GET" and browser_sessions.began_within(request, RECENTLY):',
+        'if request.method == "GET" and request.user.is_active:',
+    ),
+    Sabotage(
+        "an answer that quotes the key of a service is stored",
+        ("tests/runs/notifications/test_channels.py::test_an_answer_that_quotes_a_key_is_not_stored",),
+        "runs/notifications/sending.py",
+        'if parts.scheme not in ("http", "https"):',
+        "if False:",
+    ),
     # Environment drift
     Sabotage(
         "a pair is shown to who sees one of its deployments",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from ninja import Field, Query, Router, Schema
 from pydantic import model_validator
@@ -14,7 +13,6 @@ from portal.api.bodies import body
 from portal.api.catalog_routes import actor_of
 from portal.api.idempotency import idempotent
 from portal.api.problems import PROBLEMS
-from portal.ui.audit_links import address
 from runs import notifications
 from runs.models import Notification
 from runs.models.notification import Topic
@@ -33,11 +31,10 @@ class NotificationRow(paging.Row):
     text: str
     created_at: datetime
     read_at: datetime | None
-    url: str = Field(description="The page of what it is about; empty without one.")
+    url: str = Field(description="Its page, which asks to sign in again for a decision; empty without one.")
 
     @classmethod
     def of(cls, row: Notification) -> NotificationRow:
-        path = address(row.target_kind, row.target_id) if row.target_kind else ""
         return cls(
             id=row.pk,
             topic=Topic(row.topic),
@@ -46,7 +43,7 @@ class NotificationRow(paging.Row):
             text=row.text,
             created_at=row.created_at,
             read_at=row.read_at,
-            url=f"{settings.PUBLIC_URL.rstrip('/')}{path}" if path else "",
+            url=notifications.link_of(row),
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import SESSION_KEY
@@ -46,6 +46,12 @@ def begin(request: HttpRequest, *, address: str, user_agent: str) -> None:
         "browser": user_agent[: BrowserSession._meta.get_field("browser").max_length],
     }
     BrowserSession.objects.filter(user=request.user.pk, expire_date__lte=timezone.now()).delete()
+
+
+def began_within(request: HttpRequest, period: timedelta) -> bool:
+    """Return whether the user of this session signed in at most so long ago."""
+    at = request.session.get(ORIGIN, {}).get("at")
+    return at is not None and timezone.now() - datetime.fromisoformat(at) <= period
 
 
 def open_sessions(person: User) -> QuerySet[BrowserSession]:

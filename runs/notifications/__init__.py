@@ -2,6 +2,7 @@
 
 from runs.notifications.deliveries import EMAIL, LEASE, MOST_ATTEMPTS, due_lanes
 from runs.notifications.escalation import escalate
+from runs.notifications.links import link_of
 from runs.notifications.mail_addresses import approvers_without_address, mute_approvers
 from runs.notifications.personal_messages import MOST_COUNTED, NOTIFICATIONS, count_unread, mark_read, unread_count
 from runs.notifications.recipients import overseers
@@ -32,6 +33,7 @@ __all__ = [
     "due_lanes",
     "escalate",
     "forget",
+    "link_of",
     "mark_read",
     "mute_approvers",
     "overseers",

@@ -155,6 +155,6 @@ def test_a_link_of_a_message_asks_to_sign_in_and_decides_nothing(
     assert "next=" in asked.url  # type: ignore[attr-defined]  # a redirect
     entered = client.post(asked.url, {"username": "approver", "password": PASSWORD, "next": link})  # type: ignore[attr-defined]
     assert (entered.status_code, entered.url) == (302, link)  # type: ignore[attr-defined]
-    assert client.get(link).status_code == 200
+    assert client.get(link, follow=True).status_code == 200
     change.refresh_from_db()
     assert change.state == "waiting"
