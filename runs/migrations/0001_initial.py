@@ -209,6 +209,14 @@ class Migration(migrations.Migration):
                         fields=["-sequence"], condition=models.Q(after__has_key="loosened"), name="audit_loosened"
                     ),
                     models.Index(
+                        fields=["at"],
+                        include=["environment", "verb"],
+                        condition=models.Q(
+                            outcome="done", verb__in=["deployment.changed", "request.break_glass", "run.appeared"]
+                        ),
+                        name="audit_past_rules",
+                    ),
+                    models.Index(
                         fields=["token_id", "-sequence"], condition=~models.Q(token_id=""), name="audit_token"
                     ),
                     models.Index(fields=["transaction"], name="audit_transaction"),
