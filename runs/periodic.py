@@ -25,6 +25,7 @@ PERIODIC: dict[str, timedelta] = {
     "runs.tasks.expire": MINUTE,
     "runs.tasks.escalate": MINUTE,
     "runs.tasks.check_schedules": MINUTE,
+    "runs.tasks.check_owners": timedelta(minutes=5),
     "runs.tasks.evaluate_levels": MINUTE,
     "runs.tasks.compare_environments": MINUTE,
     "runs.tasks.report_outside_changes": MINUTE,

@@ -56,6 +56,7 @@ TASKS: dict[str, Priority] = {
     "runs.tasks.expire": Priority.NOTIFY,
     "runs.tasks.escalate": Priority.NOTIFY,
     "runs.tasks.check_schedules": Priority.NOTIFY,
+    "runs.tasks.check_owners": Priority.NOTIFY,
     "runs.tasks.report_outside_changes": Priority.NOTIFY,
     "runs.tasks.report_outages": Priority.NOTIFY,
     # An administrator waits for it; it is not among what comes first, because an address may not answer for seconds.

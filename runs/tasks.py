@@ -29,7 +29,7 @@ from runs import (
     sweeps,
 )
 from runs.audit import export_files, partitions
-from runs.automation import chain_steps, end_reminders, rule_firing, schedule_clock, schedule_copies
+from runs.automation import chain_steps, end_reminders, owner_checks, rule_firing, schedule_clock, schedule_copies
 from runs.drift import pairs
 from runs.errors import Refused
 from runs.governance import accounts, bypasses, configuration, deployment_moves, freezes, outside_changes
@@ -256,6 +256,11 @@ def check_schedules() -> None:
     schedule_clock.inspect()
     schedule_copies.inspect()
     end_reminders.remind()
+
+
+def check_owners() -> None:
+    """Note which hooks and event rules would be refused for lack of permission."""
+    owner_checks.check()
 
 
 def advance_chain(pk: int) -> None:

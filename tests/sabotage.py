@@ -1383,6 +1383,20 @@ SABOTAGES = (
         "    if requests < 0:\n",
     ),
     Sabotage(
+        "the overview names hooks that were disabled",
+        ("tests/runs/automation/test_renewals.py::test_one_whose_owner_is_disabled_is_named_at_once",),
+        "runs/automation/renewals.py",
+        "    return Q(is_enabled=True) & by_need(need, is_disabled",
+        "    return by_need(need, is_disabled",
+    ),
+    Sabotage(
+        "a rule whose token allows nothing is said to run",
+        ("tests/runs/automation/test_renewals.py::test_a_rule_needs_its_token_and_what_that_allows",),
+        "runs/automation/owner_checks.py",
+        "replace(permissions[rule.owner_id], scope=scope).decide",
+        "permissions[rule.owner_id].decide",
+    ),
+    Sabotage(
         "the rule of a schedule is not part of what is approved",
         ("tests/runs/automation/test_schedules.py::test_its_rule_is_part_of_what_is_approved",),
         "runs/requests/submit.py",

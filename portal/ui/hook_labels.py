@@ -15,6 +15,8 @@ from runs.models import Hook, HookDelivery
 # outcome -> colour of its badge
 COLOURS = {"accepted": "green", "ignored": "grey", "refused": "amber"}
 ALTERED = Badge("Changed outside the portal", "red")
+# Of what would be refused, since the account that it acts as cannot run the deployment.
+NO_PERMISSION = Badge("No permission", "amber")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,8 @@ def state_badge(hook: Hook) -> Badge:
         return Badge("Account disabled", "grey")
     if hook.owner_id != account.owner_id:
         return Badge("Waits for its new owner", "amber")
+    if hook.lacks_permission:
+        return NO_PERMISSION
     return Badge("Enabled", "green")
 
 

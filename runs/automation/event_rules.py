@@ -156,6 +156,7 @@ def resume(rule: EventRule, *, by: Actor, reason: str = "") -> None:
         Permissions.of(by).require(Verb.TRIGGER, stored.deployment)
         act.before, act.after = {"is_enabled": stored.is_enabled}, {"is_enabled": True}
         stored.is_enabled, stored.paused_by_name, stored.paused_why = True, "", ""
+        stored.lacks_permission = False
         rule_digest.sign(stored)
 
 
@@ -210,7 +211,8 @@ def apply(rule: EventRule, name: str, columns: Mapping[str, Any], by: Actor) -> 
     if not 1 <= rule.per_hour <= MOST_PER_HOUR:
         raise Refused("event_rule.per_hour", f"Allow between 1 and {MOST_PER_HOUR} requests an hour.")
     rule.valid_until = ends.end_of(rule.deployment, rule.valid_until)
-    rule.reminded_at = None
+    # Who saves it has the permission.
+    rule.reminded_at, rule.lacks_permission = None, False
     rule.match_key = rule_matching.key_of(rule)
 
 
@@ -254,6 +256,13 @@ def require_mapping(mapping: Any, deployment: Deployment) -> value_mapping.Mappe
 def note_reminders(keys: Collection[int]) -> int:
     """Note that the owners of rules were notified of their end."""
     return EventRule.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
+
+
+def note_permissions(lacking: Collection[int]) -> None:
+    """Note of which enabled rules the owner cannot run the deployment; `lacking` are their keys."""
+    enabled = EventRule.objects.filter(is_enabled=True, deleted_at=None)
+    enabled.filter(pk__in=lacking, lacks_permission=False).update(lacks_permission=True)
+    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
 
 
 # Queries --------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from runs.access.decisions import Permissions
 from runs.actors import Actor
+from runs.automation import renewals
 from runs.listing import Filter, Listing
 from runs.listings import IN_ENVIRONMENT, SINCE, UNTIL
 from runs.models import Hook, HookDelivery, Verb
@@ -27,6 +28,7 @@ HOOKS = Listing(
     {
         "environment": Filter("deployment__environment__slug", str, IN_ENVIRONMENT.description),
         "enabled": Filter("is_enabled", bool, "Whether it is enabled."),
+        "ended": Filter(renewals.is_ended, bool, "Whether its end has passed."),
     },
     related=("deployment__environment", "account__user", "owner"),
 )

@@ -179,6 +179,13 @@ def note_reminders(keys: Collection[int]) -> int:
     return Hook.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
+def note_permissions(lacking: Collection[int]) -> None:
+    """Note of which enabled hooks the account cannot run the deployment; `lacking` are their keys."""
+    enabled = Hook.objects.filter(is_enabled=True)
+    enabled.filter(pk__in=lacking, lacks_permission=False).update(lacks_permission=True)
+    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
+
+
 # What is required -----------------------------------------------------------------------------------------------------
 
 

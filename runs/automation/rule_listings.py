@@ -8,6 +8,7 @@ from django.db.models import Q
 
 from runs.access.decisions import Permissions
 from runs.actors import Actor
+from runs.automation import renewals
 from runs.listing import Filter, Listing
 from runs.listings import IN_ENVIRONMENT, SINCE, UNTIL
 from runs.models import EventRule, RuleFiring, Verb
@@ -29,6 +30,7 @@ EVENT_RULES = Listing(
         "deployment": Filter("deployment__full_name", str, "Full name of the deployment that it runs."),
         "trigger": Filter("trigger", str, "run, artifact, delivery or event."),
         "enabled": Filter("is_enabled", bool, "Whether it is enabled."),
+        "ended": Filter(renewals.is_ended, bool, "Whether its end has passed."),
     },
     related=("deployment__environment__server", "owner", "environment", "hook", "token"),
 )

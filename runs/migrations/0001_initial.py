@@ -2167,6 +2167,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "lacks_permission",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether its account could not run the deployment when last checked.",
+                    ),
+                ),
                 ("pepper", models.PositiveIntegerField(editable=False)),
                 ("digest", models.CharField(editable=False, max_length=64)),
                 ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
@@ -2847,6 +2855,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
+                (
+                    "lacks_permission",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether its owner could not run the deployment when last checked.",
+                    ),
+                ),
                 ("paused_by_name", models.CharField(blank=True, editable=False, max_length=200)),
                 ("paused_why", models.CharField(blank=True, editable=False, max_length=1000)),
                 ("match_key", models.CharField(editable=False, max_length=650)),

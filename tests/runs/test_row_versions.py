@@ -32,9 +32,10 @@ SECRET = {
 IGNORED = {
     "auth_user": {"last_login"},
     "runs_serviceaccount": {"created_at", "created_by_name"},
-    # The keyed hash moves to another pepper by itself, and the portal notes that it has notified the owner.
-    "runs_hook": {"created_at", "created_by_name", "pepper", "digest", "reminded_at"},
-    "runs_eventrule": {"created_at", "match_key", "pepper", "digest", "reminded_at"},
+    # The keyed hash moves to another pepper by itself, and the portal notes that it has notified the owner, and whether
+    # they have permission.
+    "runs_hook": {"created_at", "created_by_name", "pepper", "digest", "reminded_at", "lacks_permission"},
+    "runs_eventrule": {"created_at", "match_key", "pepper", "digest", "reminded_at", "lacks_permission"},
     "runs_agent": {"created_at"},
     # What became of the last attempts.
     "runs_channel": {"created_at", "created_by_name", "failures", "next_attempt_at"},

@@ -16,6 +16,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -25,6 +26,7 @@ from portal.admin.base import RestrictedAdmin
 from portal.admin.event_rules import page
 from portal.admin.event_rules.filters import OutcomeFilter, RuleFilter
 from portal.admin.event_rules.forms import ONLY_FOR, NewRuleForm, RuleForm
+from portal.admin.renewal_filter import RuleRenewalFilter
 from portal.auth.request_user import actor_of
 from portal.ui import event_rule_labels, times
 from runs.automation import event_rules
@@ -36,7 +38,8 @@ Outcome = RuleFiring.Outcome
 
 @admin.register(EventRule)
 class EventRuleAdmin(RestrictedAdmin):
-    list_display = ["named", "when", "deployment_shown", "owner", "last_request", "state"]
+    list_display = ["named", "when", "deployment_shown", "owner", "last_request", "state", "ends"]
+    list_filter = [RuleRenewalFilter]
     list_before_template = "portal/event_rule/_tools.html"
     search_fields = ["name", "key", "deployment__full_name", "owner__username"]
     search_help_text = "Name, key, deployment or owner"
@@ -71,6 +74,10 @@ class EventRuleAdmin(RestrictedAdmin):
     @admin.display(description="state")
     def state(self, rule: EventRule) -> SafeString:
         return render_to_string("portal/_state.html", {"row": event_rule_labels.state_badge(rule)})
+
+    @admin.display(description="ends", ordering="valid_until")
+    def ends(self, rule: EventRule) -> str:
+        return f"{timezone.localtime(rule.valid_until):%d %b %Y}"
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         forms = require_http_methods(["GET", "HEAD", "POST"])

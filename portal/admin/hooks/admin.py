@@ -16,6 +16,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -24,6 +25,7 @@ from portal.admin.actions import perform, redirect_back
 from portal.admin.base import RestrictedAdmin
 from portal.admin.hooks import page
 from portal.admin.hooks.forms import HookForm, NewHookForm
+from portal.admin.renewal_filter import HookRenewalFilter
 from portal.auth.request_user import actor_of
 from portal.ui import hook_labels, times
 from portal.ui.text import number
@@ -36,7 +38,8 @@ from runs.models import Hook, HookSecret
 
 @admin.register(Hook)
 class HookAdmin(RestrictedAdmin):
-    list_display = ["named", "deployment_shown", "account_shown", "kind", "last_delivery", "state"]
+    list_display = ["named", "deployment_shown", "account_shown", "kind", "last_delivery", "state", "ends"]
+    list_filter = [HookRenewalFilter]
     list_before_template = "portal/hook/_tools.html"
     search_fields = ["name", "key", "deployment__full_name", "account__user__username"]
     search_help_text = "Name, key, deployment or account"
@@ -70,6 +73,10 @@ class HookAdmin(RestrictedAdmin):
     @admin.display(description="state")
     def state(self, hook: Hook) -> SafeString:
         return render_to_string("portal/_state.html", {"row": hook_labels.state_badge(hook)})
+
+    @admin.display(description="ends", ordering="valid_until")
+    def ends(self, hook: Hook) -> str:
+        return f"{timezone.localtime(hook.valid_until):%d %b %Y}"
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         forms = require_http_methods(["GET", "HEAD", "POST"])

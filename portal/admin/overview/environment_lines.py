@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, Value
+from django.db.models import Exists, OuterRef, Subquery, Value
 from django.utils import timezone
 
 from flows.models import WorkPool
@@ -35,7 +35,7 @@ class Tile:
         return f"{plural(self.workers, 'worker')} online in {plural(self.pools, 'work pool')}"
 
 
-def tiles(permissions: Permissions, facts: Mapping[str, Exists]) -> list[Tile]:
+def tiles(permissions: Permissions, facts: Mapping[str, Exists | Subquery]) -> list[Tile]:
     """Return a tile for each visible environment, which comes with the `facts`, in as many queries for any number."""
     environments = with_alarms(permissions.environments().select_related("server__health")).annotate(
         has_deployments=Exists(permissions.deployments().filter(environment=OuterRef("pk"), deleted_upstream_at=None)),

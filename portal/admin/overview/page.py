@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from portal.admin.audit import oversight
 from portal.admin.deployments.list import pinned_rows
-from portal.admin.overview import attention, first_steps, trend_panel
+from portal.admin.overview import attention, first_steps, renewal_panel, trend_panel
 from portal.admin.overview.alarms import (
     count_mute_approvers,
     count_unassigned,
@@ -31,7 +31,7 @@ from runs.trend_sums import Readable
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
-    found = tiles(permissions, first_steps.facts(request))
+    found = tiles(permissions, {**first_steps.facts(request), **renewal_panel.columns(request)})
     places = [tile.status.environment for tile in found]
     watched = overseen(request, places)
     context |= {
@@ -47,6 +47,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "unassigned": count_unassigned(watched),
         "mute_approvers": count_mute_approvers(places),
         "paused_schedules": paused_schedules(permissions),
+        "renewals": renewal_panel.renewals(places),
         "oversight": oversight.rows_for(watched),
         "oversight_headings": oversight.HEADINGS,
     }

@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST, require_safe
 from portal.admin.actions import perform, redirect_back, ticket_of
 from portal.admin.base import RestrictedAdmin
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.renewal_filter import ScheduleRenewalFilter
 from portal.admin.schedules import calendar_page, page, rule_reading
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import times
@@ -29,7 +30,7 @@ from runs.models import Schedule
 @admin.register(Schedule)
 class ScheduleAdmin(RestrictedAdmin):
     list_display = ["name", "deployment_shown", "where", "rule_shown", "state_badge", "next_start", "owner", "ends"]
-    list_filter = [EnvironmentFilter, "state"]
+    list_filter = [EnvironmentFilter, "state", ScheduleRenewalFilter]
     list_before_template = "portal/schedule/_tools.html"
     search_fields = ["name", "deployment__full_name", "change__requested_by_name"]
     search_help_text = "Name, deployment or owner"

@@ -1,0 +1,74 @@
+"""Which schedules, hooks and event rules need attention: they ended, end soon, or their owner cannot run them.
+
+What a person paused or disabled is none of them. Lists are filtered by the same conditions that the overview counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.db.models import Exists, F, Model, OuterRef, Q, TextChoices
+from django.utils import timezone
+
+from runs.automation.ends import REMIND_BEFORE
+from runs.governance import tokens
+from runs.models import EventRule, Hook, Schedule, Token
+
+# A schedule that has ended stays what it is: it is named for so long.
+ENDED_RECENTLY = timedelta(days=7)
+LACKS_PERMISSION = Q(lacks_permission=True)
+
+
+class Need(TextChoices):
+    ENDED = "ended", "Ended"
+    ENDING = "ending", "Ends within 7 days"
+    OWNER = "owner", "Owner disabled or without permission"
+
+
+def is_ended(wanted: bool) -> Q:
+    """Return the condition for those whose end has passed, or has not."""
+    now = timezone.now()
+    return Q(valid_until__lte=now) if wanted else Q(valid_until__gt=now)
+
+
+def is_ending() -> Q:
+    return is_ended(False) & Q(valid_until__lte=timezone.now() + REMIND_BEFORE)
+
+
+def of_hooks(need: Need) -> Q:
+    """Return the condition for hooks; one accepts nothing either while it waits for the new owner of its account."""
+    is_disabled = Q(account__user__is_active=False) | Q(account__owner__is_active=False)
+    return Q(is_enabled=True) & by_need(need, is_disabled | ~Q(owner=F("account__owner")) | LACKS_PERMISSION)
+
+
+def of_event_rules(need: Need) -> Q:
+    """Return the condition for event rules; one that is bound to a token needs that too."""
+    has_no_token = Q(token__isnull=False) & ~Q(token__in=Token.objects.filter(tokens.active()).values("pk"))
+    without_owner = Q(owner__is_active=False) | has_no_token | LACKS_PERMISSION
+    return Q(is_enabled=True, deleted_at=None) & by_need(need, without_owner)
+
+
+def by_need(need: Need, without_owner: Q) -> Q:
+    return {Need.ENDED: is_ended(True), Need.ENDING: is_ending(), Need.OWNER: without_owner}[need]
+
+
+def of_schedules(need: Need) -> Q:
+    """Return the condition for schedules: one whose owner is disabled or lacks permission is paused."""
+    live = Q(state__in=[Schedule.State.ACTIVE, Schedule.State.PAUSED])
+    since = timezone.now() - ENDED_RECENTLY
+    # Not as a join: it would count one with two replacements twice.
+    replaced = Exists(Schedule.objects.filter(replaces=OuterRef("pk")))
+    over = Q(state=Schedule.State.ENDED, code="schedule.over", valid_until__gt=since) & ~replaced
+    return {
+        Need.ENDED: over & is_ended(True),
+        Need.ENDING: live & is_ending(),
+        Need.OWNER: Q(state=Schedule.State.PAUSED) & (Q(code="owner.inactive") | Q(code__startswith="access.")),
+    }[need]
+
+
+CONDITIONS: dict[type[Model], Callable[[Need], Q]] = {
+    Schedule: of_schedules,
+    Hook: of_hooks,
+    EventRule: of_event_rules,
+}
