@@ -259,7 +259,7 @@ def check_schedules() -> None:
 
 
 def check_owners() -> None:
-    """Note which hooks and event rules would be refused for lack of permission."""
+    """Note which hooks, event rules and chains have an owner without permission."""
     owner_checks.check()
 
 

@@ -108,7 +108,7 @@ SENTENCES: dict[str, list[str]] = {
     "audit.order": ["{} is not the oldest partition. Retire partitions in order."],
     "audit.tampered": ["The audit trail does not verify and was not changed: {}"],
     "automation.valid_until": [
-        "A hook or event rule in {} ends within {} from now. It can be renewed before.",
+        "A hook, event rule or chain in {} ends within {} from now. It can be renewed before.",
     ],
     "backfill.at_once": ["The number of runs at a time is 1 to {}."],
     "backfill.empty": ["Enter a range or a list of values for {}."],
@@ -159,6 +159,9 @@ SENTENCES: dict[str, list[str]] = {
         "The chain of request {} was disabled, so none of its steps start. Enable it, then resume.",
         "{} is disabled. Enable it to run it.",
     ],
+    "chain.ended": [
+        "{} ended on {}. Save it with a later end to run it.",
+    ],
     "chain.inputs": [
         "The chain has no input {}. Its inputs are: {}.",
     ],
@@ -173,6 +176,9 @@ SENTENCES: dict[str, list[str]] = {
     ],
     "chain.over": [
         "Request {} is “{}”: nothing of it can start. Reload the page.",
+    ],
+    "chain.owner_inactive": [
+        "The owner of {}, {}, is disabled. Another person can save it, and become its owner.",
     ],
     "chain.paused": [
         "Request {} is already {}: no step of it starts.",

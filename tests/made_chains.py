@@ -9,7 +9,7 @@ from typing import Any
 from django.contrib.auth.models import User
 
 from flows.catalog import sync
-from flows.models import Environment
+from flows.models import Deployment, Environment
 from runs import consumers, mirror, tasks
 from runs.automation import chains
 from runs.automation.chain_progress import read_progress
@@ -44,6 +44,12 @@ def deploy(environment: Environment, fake: FakePrefect, *keys: str, **fields: An
 
 def make(environment: Environment, user: User, *steps: dict[str, Any], name: str = "Monthly close") -> Chain:
     return chains.save(environment, name, {"steps": list(steps)}, by=by(user)).chain
+
+
+def new_chain(owner: User, deployment: Deployment, name: str = "load", **options: Any) -> Chain:
+    """A chain of one step, which runs the deployment."""
+    steps = [{"key": "load", "deployment": deployment.full_name, "parameters": MONTH}]
+    return chains.save(deployment.environment, name, {"steps": steps}, by=by(owner), **options).chain
 
 
 def go_on() -> None:

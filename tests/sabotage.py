@@ -1397,6 +1397,15 @@ SABOTAGES = (
         "permissions[rule.owner_id].decide",
     ),
     Sabotage(
+        "a chain is run after its end",
+        (
+            "tests/runs/automation/test_chain_ends.py::test_after_its_end_it_is_not_run_until_it_is_saved_and_a_run_under_way_goes_on",
+        ),
+        "runs/automation/chain_checks.py",
+        "    if chain.valid_until <= timezone.now():\n",
+        "    if not chain.valid_until:\n",
+    ),
+    Sabotage(
         "the rule of a schedule is not part of what is approved",
         ("tests/runs/automation/test_schedules.py::test_its_rule_is_part_of_what_is_approved",),
         "runs/requests/submit.py",

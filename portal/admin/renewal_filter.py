@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from portal.lists.filters import Choices, OfferedFilter
 from runs.automation.renewals import CONDITIONS, Need
-from runs.models import EventRule, Hook, Schedule
+from runs.models import Chain, EventRule, Hook, Schedule
 
 
 class RenewalFilter(OfferedFilter):
@@ -35,3 +35,7 @@ class HookRenewalFilter(RenewalFilter):
 
 class RuleRenewalFilter(RenewalFilter):
     model = EventRule
+
+
+class ChainRenewalFilter(RenewalFilter):
+    model = Chain

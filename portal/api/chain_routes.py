@@ -69,14 +69,24 @@ def read_chain(request: HttpRequest, number: int) -> ChainDetail:
 def create_chain(request: HttpRequest, payload: NewChain) -> Status[ChainDetail]:
     by = actor_of(request)
     place = names.environment(payload.environment, by=by)
-    saved = chains.save(place, payload.name, payload.definition, by=by, description=payload.description)
+    saved = chains.save(
+        place,
+        payload.name,
+        payload.definition,
+        by=by,
+        description=payload.description,
+        valid_until=payload.valid_until,
+    )
     return Status(201, read(by, saved.chain_id))
 
 
 @router.post("/chains/{number}/versions", response={201: ChainDetail, **PROBLEMS}, summary="Save a version of a chain")
 @idempotent
 def save_version(request: HttpRequest, number: int, payload: Version) -> Status[ChainDetail]:
-    """Save what further runs have; the definition that it has already is no new version."""
+    """Save what further runs have, and renew it; the definition that it has already is no new version.
+
+    You are its owner from then on: of a service account its owner is.
+    """
     by = actor_of(request)
     chain = chain_of(by, number)
     chains.save(
@@ -86,6 +96,7 @@ def save_version(request: HttpRequest, number: int, payload: Version) -> Status[
         by=by,
         chain=chain,
         description=chain.description if payload.description is None else payload.description,
+        valid_until=payload.valid_until,
     )
     return Status(201, read(by, number))
 

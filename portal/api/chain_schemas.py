@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from ninja import Field, Schema
+from pydantic import AwareDatetime
 
 from portal.api.backfill_routes import ItemPart
 from portal.api.bodies import body
@@ -47,6 +48,8 @@ class ChainRow(Row):
     version: int = Field(description="Number of its newest version, which a run would have.")
     steps: int
     is_enabled: bool
+    owner: str = Field(description="Who saved it last. A run has the permissions of its requester.")
+    valid_until: datetime = Field(description="When it ends, unless it is saved with a later end.")
     last_requested_at: datetime | None
     url: str
 
@@ -60,6 +63,8 @@ class ChainRow(Row):
             "version": row.number,
             "steps": row.step_count,
             "is_enabled": row.is_enabled,
+            "owner": row.owner.get_username(),
+            "valid_until": row.valid_until,
             "last_requested_at": row.last_requested_at,
             "url": link("runs_chain_change", row.pk),
         }
@@ -80,6 +85,7 @@ class NewChain(Schema):
     name: str = Field(max_length=100)
     description: str = Field("", max_length=500)
     definition: dict[str, Any] = Field(description="Inputs and steps: docs/chains.md.")
+    valid_until: AwareDatetime | None = Field(None, description="Its end; null is as late as the policies allow.")
 
 
 class Version(Schema):
@@ -88,6 +94,7 @@ class Version(Schema):
     definition: dict[str, Any] = Field(description="Inputs and steps: docs/chains.md.")
     name: str | None = Field(None, max_length=100, description="Its new name; null keeps it.")
     description: str | None = Field(None, max_length=500)
+    valid_until: AwareDatetime | None = Field(None, description="Its end; null is as late as the policies allow.")
 
 
 class ChainEdit(Schema):

@@ -28,8 +28,10 @@ CONFLICTS = frozenset(
         *("schedule.ended", "schedule.not_active", "schedule.not_live", "schedule.not_paused", "schedule.obstructed"),
         *(
             "chain.disabled",
+            "chain.ended",
             "chain.nothing_failed",
             "chain.over",
+            "chain.owner_inactive",
             "chain.paused",
             "chain.plan_changed",
             "chain.taken",

@@ -12,7 +12,10 @@ from .profile_answers import RequestedProfile
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Deployments that run after each other; `version` is the number of the newest one."""
+    """Deployments that run after each other; `version` is the number of the newest one.
+
+    After `valid_until` it cannot be run, until it is saved with a later end. Its `owner` is who saved it last.
+    """
 
     id: int
     environment: str
@@ -21,6 +24,8 @@ class Chain:
     version: int
     steps: int
     is_enabled: bool
+    owner: str
+    valid_until: datetime
     last_requested_at: datetime | None
     url: str
 

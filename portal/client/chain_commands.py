@@ -24,6 +24,7 @@ from .command_parser import (
     add_reason,
     add_wait,
     complain,
+    moment,
     parameters,
     read_json,
 )
@@ -34,11 +35,17 @@ from .terminal import Screen
 def add_chains(commands: Subparsers) -> None:
     parser = add_command(commands, "chains", chains, "List chains: those of which you see every deployment")
     add_environment(parser)
+    parser.add_argument("--ended", action="store_true", help="only those whose end has passed")
 
-    parser = add_command(commands, "save-chain", save_chain, "Save a version of a chain, or a new one, from JSON")
+    parser = add_command(
+        commands, "save-chain", save_chain, "Save a version of a chain, or a new one, from JSON; also renews it"
+    )
     add_chain(parser)
     parser.add_argument("definition", metavar="FILE", help="its inputs and steps as JSON")
     parser.add_argument("--description", help="one sentence about it")
+    parser.add_argument(
+        "--until", type=moment, metavar="TIME", help="its end; by default as late as the policies allow"
+    )
 
     parser = add_command(commands, "run-chain", run_chain, "Request a run of a chain: one request for all its steps")
     add_chain(parser)
@@ -87,7 +94,7 @@ def add_run(parser: CommandParser) -> None:
 
 
 def chains(portal: Portal, options: Namespace, screen: Screen) -> int:
-    rows = list(portal.chains(options.environment))
+    rows = list(portal.chains(options.environment, ended=True if options.ended else None))
     screen.print_rows(Chain, rows, empty="There are no chains that you can see.")
     return DONE
 
@@ -99,8 +106,17 @@ def save_chain(portal: Portal, options: Namespace, screen: Screen) -> int:
         return complain(f"{options.definition} cannot be read as JSON: {error}.")
     if not isinstance(definition, dict):
         return complain(f"{options.definition} must contain one JSON object with steps.")
-    saved = portal.save_chain(options.environment, options.name, definition, description=options.description)
-    screen.print_row(saved, f"{saved.name} in {saved.environment} has version {saved.version}. {saved.url}".strip())
+    saved = portal.save_chain(
+        options.environment,
+        options.name,
+        definition,
+        description=options.description,
+        valid_until=options.until,
+    )
+    sentence = (
+        f"{saved.name} in {saved.environment} has version {saved.version}, and ends on {saved.valid_until:%Y-%m-%d}."
+    )
+    screen.print_row(saved, f"{sentence} {saved.url}".strip())
     return DONE
 
 

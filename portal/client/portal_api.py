@@ -369,7 +369,9 @@ class Portal:
     # Chains -----------------------------------------------------------------------------------------------------------
 
     def chains(self, environment: str = "", **filters: Any) -> Iterator[Chain]:
-        """List the chains of which you see every deployment; `filters` are those of the API: name, enabled."""
+        """List the chains of which you see every deployment; `filters` are those of the API: name, enabled,
+        ended.
+        """
         return self._rows(Chain, "/chains", {"environment": environment, **filters})
 
     def chain(self, environment: str, name: str) -> ChainDetail:
@@ -380,14 +382,24 @@ class Portal:
         return self._get(ChainDetail, path("chains", found.id))
 
     def save_chain(
-        self, environment: str, name: str, definition: Mapping[str, Any], *, description: str | None = None
+        self,
+        environment: str,
+        name: str,
+        definition: Mapping[str, Any],
+        *,
+        description: str | None = None,
+        valid_until: datetime | None = None,
     ) -> ChainDetail:
-        """Save a version of the chain of this name, or a new one; the same definition again is no new version."""
+        """Save a version of the chain of this name, or a new one; the same definition again is no new version.
+
+        It ends at `valid_until`, without one as late as the policies allow.
+        """
         found = next(self.chains(environment, name=name), None)
+        saved = {"definition": dict(definition), "valid_until": valid_until}
         if found:
-            body = {"definition": dict(definition), "description": description}
+            body = {**saved, "description": description}
             return self._post(ChainDetail, path("chains", found.id, "versions"), body)
-        new = {"environment": environment, "name": name, "definition": dict(definition)}
+        new = {**saved, "environment": environment, "name": name}
         return self._post(ChainDetail, "/chains", {**new, "description": description or ""})
 
     def run_chain(

@@ -142,6 +142,8 @@ COLUMNS: dict[type[Any], list[Column]] = {
         ("steps", lambda row: row.steps),
         ("version", lambda row: row.version),
         ("enabled", lambda row: row.is_enabled),
+        ("owner", lambda row: row.owner),
+        ("ends", lambda row: row.valid_until),
         ("last requested", lambda row: row.last_requested_at),
         ("id", lambda row: row.id),
     ],

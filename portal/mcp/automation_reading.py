@@ -75,6 +75,8 @@ def chain_row(row: Any) -> Answer:
         "version": row.number,
         "steps": row.step_count,
         "is_enabled": row.is_enabled,
+        "owner": row.owner.get_username(),
+        "valid_until": time_of(row.valid_until),
         "last_requested_at": time_of(row.last_requested_at),
         "url": link("runs_chain_change", row.pk),
     }

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils import timezone
+
 from flows.wording import deployment_name, plural
 from portal.ui.rule_labels import Badge
 from portal.ui.step_graph import Arrow, Box, step_graph
@@ -27,7 +29,16 @@ LONGEST_MEMBER = 60
 
 
 def state_badge(chain: Chain) -> Badge:
-    return Badge("Enabled", "green") if chain.is_enabled else Badge("Disabled", "grey")
+    """Return the state of a chain; select its owner with it."""
+    if not chain.is_enabled:
+        return Badge("Disabled", "grey")
+    if chain.valid_until <= timezone.now():
+        return Badge("Ended", "grey")
+    if not chain.owner.is_active:
+        return Badge("Owner disabled", "grey")
+    if chain.lacks_permission:
+        return Badge("Owner without permission", "amber")
+    return Badge("Enabled", "green")
 
 
 # Outcome of a step that is a backfill -> its label and colour, before how many of its runs completed.

@@ -1,9 +1,11 @@
-"""What the deployments of a chain must have when it is saved, and which they are when it is run."""
+"""What a chain must have to be run, and its deployments when it is saved, and which they are when it is run."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+
+from django.utils import timezone
 
 from flows import parameters as schemas
 from flows.models import Deployment, Environment
@@ -13,7 +15,22 @@ from runs.actors import Actor
 from runs.automation.chain_definition import Definition, Step
 from runs.automation.chain_items import combinations, needed, require_harmless, values_over
 from runs.errors import Refused
+from runs.models import Chain
 from runs.requests import profile_rules
+
+
+def require_startable(chain: Chain) -> None:
+    """Refuse a chain that is disabled, has ended, or whose owner is disabled. Runs that were requested go on."""
+    if not chain.is_enabled:
+        raise Refused("chain.disabled", f"{chain} is disabled. Enable it to run it.")
+    if chain.valid_until <= timezone.now():
+        until = timezone.localtime(chain.valid_until)
+        raise Refused("chain.ended", f"{chain} ended on {until:%d %b %Y, %H:%M}. Save it with a later end to run it.")
+    if not chain.owner.is_active:
+        raise Refused(
+            "chain.owner_inactive",
+            f"The owner of {chain}, {chain.owner}, is disabled. Another person can save it, and become its owner.",
+        )
 
 
 def deployments_of(definition: Definition, environment: Environment) -> dict[str, Deployment]:

@@ -6,7 +6,7 @@ from django.db.models import Count, Max, OuterRef, Q, Subquery
 
 from runs.access.decisions import Permissions
 from runs.actors import Actor
-from runs.automation import chains
+from runs.automation import chains, renewals
 from runs.listing import Filter, Listing
 from runs.listings import IN_ENVIRONMENT
 from runs.models import Chain, ChainRun, ChainStep
@@ -27,8 +27,9 @@ CHAINS = Listing(
         "environment": Filter("environment__slug", str, IN_ENVIRONMENT.description),
         "name": Filter("name", str, "Its name."),
         "enabled": Filter("is_enabled", bool, "Whether it is enabled."),
+        "ended": Filter(renewals.is_ended, bool, "Whether its end has passed."),
     },
-    related=("environment",),
+    related=("environment", "owner"),
     annotations={
         "step_count": Subquery(STEPS.values("version").annotate(number=Count("pk")).values("number")),
         "last_requested_at": Subquery(

@@ -16,7 +16,7 @@ from runs.access import predicates
 from runs.access.decisions import Permissions, Target, covers
 from runs.actors import Actor
 from runs.automation import chain_definition
-from runs.automation.chain_checks import deployments_of, frozen_profile, require_verbs
+from runs.automation.chain_checks import deployments_of, frozen_profile, require_startable, require_verbs
 from runs.automation.chain_definition import Definition, Step
 from runs.automation.chain_items import combinations, schema_of, values_over
 from runs.errors import Refused
@@ -104,8 +104,7 @@ def outline(chain: Chain, inputs: Mapping[str, Any], profiles: Mapping[str, str]
     Raises `Forbidden` without permission to run each step with some values, and `Refused`. What plans or submits it
     checks the values.
     """
-    if not chain.is_enabled:
-        raise Refused("chain.disabled", f"{chain} is disabled. Enable it to run it.")
+    require_startable(chain)
     version = chain.versions.select_related("chain__environment").get(number=chain.number)
     definition = chain_definition.read(version.definition)
     by_key, permissions = deployments_of(definition, chain.environment), Permissions.of(by)

@@ -6,12 +6,14 @@ Defining a chain is not running it: its steps run with the grants of the person 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Prefetch, Q, QuerySet
+from django.utils import timezone
 
 from flows import canonical
 from flows.db_text import sanitize
@@ -20,7 +22,7 @@ from runs import audit, queue, requests
 from runs.access.decisions import Forbidden, Permissions, Target
 from runs.access.whole_chains import sees_whole_chain
 from runs.actors import Actor
-from runs.automation import chain_definition
+from runs.automation import chain_definition, ends
 from runs.automation.chain_checks import require_runnable
 from runs.automation.chain_definition import Definition
 from runs.automation.chain_items import require_each
@@ -44,10 +46,12 @@ def save(
     by: Actor,
     chain: Chain | None = None,
     description: str = "",
+    valid_until: datetime | None = None,
 ) -> ChainVersion:
     """Save a new chain, or a version of one; the definition that it has already is no new version.
 
-    Raises `Forbidden` without permission to run all its deployments, or `Refused` with code `chain.…`.
+    Who saves it is its owner from then on. It ends at `valid_until`, by default as late as the policies allow. Raises
+    `Forbidden` without permission to run all its deployments, or `Refused` with code `chain.…`.
     """
     verb = "chain.change" if chain else "chain.create"
     with audit.act(verb, chain, by=by, subject_kind="chain", subject_name=name, environment=environment.slug) as act:
@@ -61,25 +65,72 @@ def save(
                 permissions.require(Verb.TRIGGER, step.deployment)
         found = chain_definition.read(definition)
         by_key = require_runnable(found, environment, permissions, by)
-        stored = insert_chain(environment, name, by) if chain is None else chain
-        before = {"name": stored.name, "version": stored.number, "description": stored.description}
+        until = end_of(list(by_key.values()), valid_until, chain)
+        columns = {"name": name, "description": description, "owner": owner_of(by), "valid_until": until}
+        stored = insert_chain(environment, by, columns) if chain is None else chain
+        before = describe(stored)
         newest = stored.versions.order_by("-number").first()
         digest = canonical.digest(found.stored)
-        if newest and newest.digest == digest and (stored.name, stored.description) == (name, description):
+        if newest and newest.digest == digest and all(getattr(stored, key) == value for key, value in columns.items()):
             act.is_repeat = True
             return newest
         if newest is None or newest.digest != digest:
             newest = insert_version(stored, found, digest, by_key, by)
-        stored.name, stored.number, stored.description = name, newest.number, description
-        try:
-            with transaction.atomic():
-                stored.save(update_fields=["name", "number", "description"])
-        except IntegrityError:
-            raise taken(name, environment) from None
+        # Who saves it can run every step.
+        update(stored, {**columns, "number": newest.number, "reminded_at": None, "lacks_permission": False})
         act.subject, act.subject_kind, act.subject_name = stored, "", ""
         act.before = before if chain else {}
-        act.after = {"name": name, "version": newest.number, "digest": digest, "definition": newest.definition}
+        act.after = {**describe(stored), "digest": digest, "definition": newest.definition}
     return newest
+
+
+def owner_of(by: Actor) -> User:
+    """Return who answers for what an actor saves: of a service account its owner."""
+    return by.owner or by.user
+
+
+def end_of(deployments: Sequence[Deployment], wanted: datetime | None, chain: Chain | None) -> datetime:
+    """Return the end of a chain that is saved: the given one, else the latest possible; raises `Refused`.
+
+    A program that saves the same chain every hour renews it once a day.
+    """
+    found = ends.end_of(deployments, wanted)
+    is_near = wanted is None and chain is not None and timedelta(0) <= found - chain.valid_until < timedelta(days=1)
+    return chain.valid_until if chain and is_near else found
+
+
+def describe(chain: Chain) -> dict[str, Any]:
+    """Return the chain for the audit trail, without its definition."""
+    return {
+        "name": chain.name,
+        "version": chain.number,
+        "description": chain.description,
+        "owner": chain.owner.get_username(),
+        "valid_until": chain.valid_until,
+    }
+
+
+def update(chain: Chain, columns: Mapping[str, Any]) -> None:
+    """Set columns of a chain; raises `Refused` if another one has its name."""
+    for name, value in columns.items():
+        setattr(chain, name, value)
+    try:
+        with transaction.atomic():
+            chain.save(update_fields=list(columns))
+    except IntegrityError:
+        raise taken(chain.name, chain.environment) from None
+
+
+def note_reminders(keys: Collection[int]) -> int:
+    """Note that the owners of chains were notified of their end."""
+    return Chain.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
+
+
+def note_permissions(lacking: Collection[int]) -> None:
+    """Note of which enabled chains the owner cannot run every step; `lacking` are their keys."""
+    enabled = Chain.objects.filter(is_enabled=True)
+    enabled.filter(pk__in=lacking, lacks_permission=False).update(lacks_permission=True)
+    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
 
 
 def require_may_define(environment: Environment, *, by: Actor) -> None:
@@ -103,12 +154,12 @@ def require_not_agent(by: Actor) -> None:
         raise Refused("chain.agent", "Agents do not define chains, and decide nothing about their runs. A person can.")
 
 
-def insert_chain(environment: Environment, name: str, by: Actor) -> Chain:
+def insert_chain(environment: Environment, by: Actor, columns: Mapping[str, Any]) -> Chain:
     try:
         with transaction.atomic():
-            return Chain.objects.create(environment=environment, name=name, created_by_name=by.name)
+            return Chain.objects.create(environment=environment, created_by_name=by.name, **columns)
     except IntegrityError:
-        raise taken(name, environment) from None
+        raise taken(columns["name"], environment) from None
 
 
 def taken(name: str, environment: Environment) -> Refused:
@@ -142,7 +193,7 @@ def set_enabled(chain: Chain, is_enabled: bool, *, by: Actor, reason: str = "") 
 
 
 def lock_chain(chain: Chain) -> Chain:
-    return Chain.objects.select_for_update(of=["self"]).select_related("environment").get(pk=chain.pk)
+    return Chain.objects.select_for_update(of=["self"]).select_related("environment", "owner").get(pk=chain.pk)
 
 
 # Run ------------------------------------------------------------------------------------------------------------------
@@ -170,7 +221,7 @@ def request_run(
     with audit.act(
         "request.submit", chain, by=by, reason=reason, ticket=ticket, environment=chain.environment.slug
     ) as act:
-        chain = Chain.objects.select_related("environment").get(pk=chain.pk)
+        chain = Chain.objects.select_related("environment", "owner").get(pk=chain.pk)
         require_version(chain, displayed_version)
         found = outline(chain, inputs, profiles or {}, by=by)
         if displayed_plan not in ("", found.digest):
@@ -222,12 +273,18 @@ def visible(permissions: Permissions) -> Q:
 
 
 def visible_to(permissions: Permissions) -> QuerySet[Chain]:
-    return Chain.objects.filter(visible(permissions)).select_related("environment")
+    return Chain.objects.filter(visible(permissions)).select_related("environment", "owner")
 
 
 def current_steps(chain: Chain) -> Sequence[ChainStep]:
     found = ChainStep.objects.filter(version__chain=chain, version__number=F("version__chain__number"))
     return list(found.select_related("deployment__environment").order_by("position"))
+
+
+def steps_of_enabled() -> QuerySet[ChainStep]:
+    """Return the steps of the newest versions of enabled chains, with their owners."""
+    found = ChainStep.objects.filter(version__number=F("version__chain__number"), version__chain__is_enabled=True)
+    return found.select_related("version__chain__owner", "deployment__environment").defer("version__definition")
 
 
 def runs_of(chain: Chain, permissions: Permissions) -> QuerySet[ChangeRequest]:

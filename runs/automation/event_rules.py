@@ -210,7 +210,7 @@ def apply(rule: EventRule, name: str, columns: Mapping[str, Any], by: Actor) -> 
         raise Refused("event_rule.debounce", f"Wait between 0 and {MOST_DEBOUNCE_SECONDS} seconds.")
     if not 1 <= rule.per_hour <= MOST_PER_HOUR:
         raise Refused("event_rule.per_hour", f"Allow between 1 and {MOST_PER_HOUR} requests an hour.")
-    rule.valid_until = ends.end_of(rule.deployment, rule.valid_until)
+    rule.valid_until = ends.end_of([rule.deployment], rule.valid_until)
     # Who saves it has the permission.
     rule.reminded_at, rule.lacks_permission = None, False
     rule.match_key = rule_matching.key_of(rule)

@@ -232,7 +232,7 @@ def checked(
         "mapping": hook_mapping.require_usable(mapping, deployment),
         "predicate": predicate,
         "max_bytes": max_bytes,
-        "valid_until": ends.end_of(deployment, valid_until),
+        "valid_until": ends.end_of([deployment], valid_until),
     }
 
 

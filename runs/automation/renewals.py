@@ -1,4 +1,4 @@
-"""Which schedules, hooks and event rules need attention: they ended, end soon, or their owner cannot run them.
+"""Which schedules, hooks, event rules and chains need attention: they ended, end soon, or need an owner.
 
 What a person paused or disabled is none of them. Lists are filtered by the same conditions that the overview counts.
 """
@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from runs.automation.ends import REMIND_BEFORE
 from runs.governance import tokens
-from runs.models import EventRule, Hook, Schedule, Token
+from runs.models import Chain, EventRule, Hook, Schedule, Token
 
 # A schedule that has ended stays what it is: it is named for so long.
 ENDED_RECENTLY = timedelta(days=7)
@@ -49,6 +49,11 @@ def of_event_rules(need: Need) -> Q:
     return Q(is_enabled=True, deleted_at=None) & by_need(need, without_owner)
 
 
+def of_chains(need: Need) -> Q:
+    """Return the condition for chains, whose owner must be able to run every step."""
+    return Q(is_enabled=True) & by_need(need, Q(owner__is_active=False) | LACKS_PERMISSION)
+
+
 def by_need(need: Need, without_owner: Q) -> Q:
     return {Need.ENDED: is_ended(True), Need.ENDING: is_ending(), Need.OWNER: without_owner}[need]
 
@@ -71,4 +76,5 @@ CONDITIONS: dict[type[Model], Callable[[Need], Q]] = {
     Schedule: of_schedules,
     Hook: of_hooks,
     EventRule: of_event_rules,
+    Chain: of_chains,
 }

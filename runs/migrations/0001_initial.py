@@ -51,7 +51,7 @@ TOPICS = [
     ("freeze", "Freeze started or ended"),
     ("server", "Prefect of an environment is unreachable, or back"),
     ("drift", "High drift of a model"),
-    ("schedule", "A schedule was paused or missed starts, or it, a hook or an event rule ends soon"),
+    ("schedule", "A schedule was paused or missed starts, or it, a hook, an event rule or a chain ends soon"),
     ("schedule drift", "A schedule was changed in Prefect, or is as approved again"),
     ("rules", "Rules of a protected environment loosened"),
     ("bypass", "Runs can start without the portal"),
@@ -546,7 +546,7 @@ class Migration(migrations.Migration):
                         verbose_name="longest schedule (days)",
                         null=True,
                         blank=True,
-                        help_text="Schedules, hooks and event rules here must end within this time. Blank = one year.",
+                        help_text="Schedules, hooks, event rules and chains here must end within this time. Blank = one year.",
                     ),
                 ),
                 (
@@ -2673,11 +2673,33 @@ class Migration(migrations.Migration):
                         default=True, help_text="Steps of a disabled chain do not start.", verbose_name="enabled"
                     ),
                 ),
+                (
+                    "valid_until",
+                    models.DateTimeField(help_text="Then it cannot be run, until it is renewed.", verbose_name="ends"),
+                ),
+                (
+                    "reminded_at",
+                    models.DateTimeField(
+                        editable=False, help_text="When its owner was notified of its end.", null=True
+                    ),
+                ),
+                (
+                    "lacks_permission",
+                    models.BooleanField(
+                        default=False,
+                        editable=False,
+                        help_text="Whether its owner could not run every step when last checked.",
+                    ),
+                ),
                 ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
                 ("created_by_name", models.CharField(editable=False, max_length=200, verbose_name="created by")),
                 (
                     "environment",
                     models.ForeignKey(on_delete=models.PROTECT, related_name="chains", to="flows.environment"),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(on_delete=models.PROTECT, related_name="chains", to=settings.AUTH_USER_MODEL),
                 ),
             ],
             options={

@@ -19,13 +19,22 @@ MOST_ATTEMPTS = 20
 
 
 class Chain(models.Model):
-    """A graph of deployments by name; what it runs is in its versions. `runs.automation.chains` is the only writer."""
+    """A graph of deployments by name; what it runs is in its versions. `runs.automation.chains` is the only writer.
+
+    Its owner is who saved it last. A run of it starts with the permissions of its requester.
+    """
 
     environment = models.ForeignKey(Environment, models.PROTECT, related_name="chains")
     name = models.CharField(max_length=LONGEST_NAME)
     description = models.CharField(max_length=500, blank=True)
     number = models.PositiveIntegerField("version", default=0, help_text="Number of its newest version.")
     is_enabled = models.BooleanField("enabled", default=True, help_text="Steps of a disabled chain do not start.")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="chains")
+    valid_until = models.DateTimeField("ends", help_text="Then it cannot be run, until it is renewed.")
+    reminded_at = models.DateTimeField(null=True, editable=False, help_text="When its owner was notified of its end.")
+    lacks_permission = models.BooleanField(
+        default=False, editable=False, help_text="Whether its owner could not run every step when last checked."
+    )
     created_at = models.DateTimeField("created", db_default=Now(), editable=False)
     created_by_name = models.CharField("created by", max_length=200, editable=False)
 

@@ -97,7 +97,7 @@ class Policy(Selector):
         "longest schedule (days)",
         null=True,
         blank=True,
-        help_text="Schedules, hooks and event rules here must end within this time. Blank = one year.",
+        help_text="Schedules, hooks, event rules and chains here must end within this time. Blank = one year.",
     )
     approve_each_run = models.BooleanField(
         "approve each run of schedules",

@@ -7,10 +7,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from flows.models import Environment
+from flows.models import Deployment, Environment
 from flows.wording import plural
 from runs.access.decisions import Target
-from runs.models import EventRule, Hook, RunEvent, Schedule, Verb
+from runs.models import Chain, ChainStep, EventRule, Hook, RunEvent, Schedule, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import everyone, listeners_of
 from runs.notifications.event_subjects import can_see, change_of, environment_of, targets_of
@@ -78,29 +78,42 @@ def notify_of_drift(event: RunEvent) -> None:
 
 
 def notify_of_ending(event: RunEvent) -> None:
-    """Notify the owner that a hook or an event rule ends soon."""
+    """Notify the owner that a hook, an event rule or a chain ends soon."""
     facts, environment = event.data, environment_of(event)
     what, model = ENDING[facts["kind"]]
-    row = model._default_manager.select_related("owner", "deployment").filter(pk=facts["pk"]).first()
+    row = model._default_manager.select_related("owner").filter(pk=facts["pk"]).first()
     # Renewed or deleted since.
     if environment is None or row is None or row.valid_until.isoformat() != facts["until"]:
         return
     until = timezone.localtime(row.valid_until)
+    does = "It can be run" if isinstance(row, Chain) else f"It requests runs of {row.deployment}"
     notify(
         Topic.SCHEDULE,
         environment,
         f"{what} {row.name} ends soon",
-        f"It requests runs of {row.deployment} in {environment} until {until:%d %b %Y, %H:%M %Z}. Renew it if it is "
-        "still needed: save it with a later end.",
+        f"{does} in {environment} until {until:%d %b %Y, %H:%M %Z}. Renew it if it is still needed: save it with a "
+        "later end.",
         target=row,
-        about=[Target.of(row.deployment)],
+        about=[Target.of(each) for each in deployments_of(row)],
         may=lambda listener: False,
         concerned=[row.owner],
     )
 
 
 # Kind of an event's subject -> what it is called, and its model.
-ENDING: dict[str, tuple[str, type[Hook | EventRule]]] = {"hook": ("Hook", Hook), "eventrule": ("Event rule", EventRule)}
+ENDING: dict[str, tuple[str, type[Hook | EventRule | Chain]]] = {
+    "hook": ("Hook", Hook),
+    "eventrule": ("Event rule", EventRule),
+    "chain": ("Chain", Chain),
+}
+
+
+def deployments_of(row: Hook | EventRule | Chain) -> list[Deployment]:
+    """Return what a hook, an event rule or a chain runs."""
+    if not isinstance(row, Chain):
+        return [row.deployment]
+    steps = ChainStep.objects.filter(version__chain=row, version__number=row.number)
+    return [step.deployment for step in steps.select_related("deployment__environment")]
 
 
 def managers_of(environment: Environment) -> set[int]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 from prefect.utilities.callables import parameter_schema
 
 from flows.crm.acquisition import crm_data_acquisition
@@ -40,7 +42,7 @@ def test_the_chain_of_the_demo_can_be_saved_and_started(dev: Environment, fake: 
     for _ in range(2):
         Command().save_chain("dev", by(otto))
     chain = Chain.objects.get()
-    assert chain.number == 1
+    assert (chain.number, chain.valid_until > timezone.now() + timedelta(days=300)) == (1, True)
     change = chains.request_run(chain, {}, by=by(otto))
     go_on()
     assert where(change)["acquire"] == "running"

@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
+from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -22,6 +23,7 @@ from portal.admin.base import RestrictedAdmin
 from portal.admin.chains import page, run_page, step_text
 from portal.admin.chains.forms import ChainForm, Steps, deployments_in, profiles_in
 from portal.admin.filters import EnvironmentFilter
+from portal.admin.renewal_filter import ChainRenewalFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui import chain_labels, times
 from portal.ui.text import number
@@ -32,13 +34,13 @@ from runs.errors import Refused
 from runs.models import Chain, Verb
 
 # Code of a refusal -> the field of the form that it is about; others are about a step, or about all of it.
-FIELDS = {"chain.name": "name", "chain.taken": "name"}
+FIELDS = {"chain.name": "name", "chain.taken": "name", "automation.valid_until": "valid_until"}
 
 
 @admin.register(Chain)
 class ChainAdmin(RestrictedAdmin):
-    list_display = ["named", "where", "steps_shown", "number", "state", "last_run"]
-    list_filter = [EnvironmentFilter]
+    list_display = ["named", "where", "steps_shown", "number", "state", "owner", "ends", "last_run"]
+    list_filter = [EnvironmentFilter, ChainRenewalFilter]
     list_before_template = "portal/chain/_tools.html"
     search_fields = ["name", "description"]
     search_help_text = "Name or description"
@@ -62,6 +64,10 @@ class ChainAdmin(RestrictedAdmin):
     @admin.display(description="state")
     def state(self, chain: Chain) -> SafeString:
         return render_to_string("portal/_state.html", {"row": chain_labels.state_badge(chain)})
+
+    @admin.display(description="ends", ordering="valid_until")
+    def ends(self, chain: Chain) -> str:
+        return f"{timezone.localtime(chain.valid_until):%d %b %Y}"
 
     @admin.display(description="last requested")
     def last_run(self, chain: Any) -> SafeString | str:
@@ -151,6 +157,7 @@ class ChainAdmin(RestrictedAdmin):
                     by=actor_of(request),
                     chain=chain,
                     description=values["description"],
+                    valid_until=values["valid_until"],
                 )
             except Forbidden as forbidden:
                 raise PermissionDenied(str(forbidden)) from forbidden
@@ -200,6 +207,7 @@ def initial_of(chain: Chain | None, stored: Mapping[str, Any]) -> dict[str, Any]
     return {
         "name": chain.name if chain else "",
         "description": chain.description if chain else "",
+        "valid_until": chain.valid_until if chain else None,
         "defaults": step_text.write_parameters(defaults),
     }
 

@@ -40,6 +40,13 @@ class ChainForm(forms.Form):
     description = forms.CharField(
         required=False, max_length=LONGEST_DESCRIPTION, widget=forms.Textarea({**INPUT, "rows": 2})
     )
+    valid_until = forms.DateTimeField(
+        label="Valid until",
+        required=False,
+        widget=forms.DateTimeInput({**INPUT, "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In your time zone. Then it cannot be run, until it is saved with a later end. Blank: as late as the "
+        "policies there allow, at most 366 days from now.",
+    )
     defaults = forms.CharField(
         label="Defaults of inputs",
         required=False,

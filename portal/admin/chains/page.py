@@ -17,7 +17,9 @@ from portal.ui import chain_labels, step_graph
 from portal.ui.text import json_text
 from runs.access.decisions import Permissions
 from runs.automation import chain_definition, chains
+from runs.automation.chain_checks import require_startable
 from runs.automation.chain_definition import Definition, Step
+from runs.errors import Refused
 from runs.models import Chain, ChainStep, ChangeRequest, Verb
 from runs.phases import Phase, phase_of, with_phases
 
@@ -65,12 +67,22 @@ def context(request: HttpRequest, chain: Chain) -> dict[str, Any]:
         ],
         "versions": chain.versions.order_by("-number")[:VERSIONS],
         "runs": runs_of(chain, permissions),
-        "may_run": may and chain.is_enabled,
+        "may_run": may,
+        "obstacle": obstacle(chain),
         "may_change": may and sees,
         "may_switch": may,
         # With the constants: for those who may view parameters.
         "json": json.dumps(version.definition, indent=2, ensure_ascii=False) if sees else "",
     }
+
+
+def obstacle(chain: Chain) -> Refused | None:
+    """Return why the chain cannot be run by anybody; select its owner with it."""
+    try:
+        require_startable(chain)
+    except Refused as refusal:
+        return refusal
+    return None
 
 
 def may_run(permissions: Permissions, steps: Any) -> bool:

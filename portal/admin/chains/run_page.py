@@ -30,7 +30,7 @@ from portal.ui import rule_labels
 from portal.ui.text import json_text, number
 from runs.access.decisions import Forbidden, Target
 from runs.automation import chain_definition, chains
-from runs.automation.chain_checks import deployments_of
+from runs.automation.chain_checks import deployments_of, require_startable
 from runs.automation.chain_definition import Definition
 from runs.automation.chain_inputs import input_schema
 from runs.automation.chain_plan import plan_run
@@ -77,6 +77,8 @@ def view(request: HttpRequest, chain: Chain, frame: dict[str, Any]) -> HttpRespo
     """Show the form; on POST submit the request, or show its plan if a step is a backfill."""
     definition = chain_definition.read(chain.versions.get(number=chain.number).definition)
     try:
+        if request.method != "POST":
+            require_startable(chain)
         by_key = deployments_of(definition, chain.environment)
     except Refused as refusal:
         messages.warning(request, refusal.message, extra_tags=refusal.code)

@@ -109,7 +109,7 @@ class PolicyForm(SelectorForm):
         min_value=1,
         max_value=ends.LONGEST.days,
         widget=forms.NumberInput({**INPUT, "min": 1, "max": ends.LONGEST.days}),
-        help_text="Schedules, hooks and event rules here must end within this time. Blank = one year.",
+        help_text="Schedules, hooks, event rules and chains here must end within this time. Blank = one year.",
     )
     sample = forms.CharField(
         label="Test value",

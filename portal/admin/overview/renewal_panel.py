@@ -1,4 +1,4 @@
-"""How many schedules, hooks and event rules ended, end soon or need an owner, as lines that link to their lists.
+"""How many schedules, hooks, event rules and chains ended, end soon or need an owner: lines that link to their lists.
 
 They come as columns of the environments, which the page reads anyway: Postgres counts them once for all rows.
 """
@@ -18,9 +18,9 @@ from django.http import HttpRequest
 from flows.models import Environment
 from portal.auth.request_user import actor_of, permissions_of
 from portal.ui.run_links import Count, list_url
-from runs.automation import event_rules, hooks, schedule_listings
+from runs.automation import chains, event_rules, hooks, schedule_listings
 from runs.automation.renewals import CONDITIONS, Need
-from runs.models import EventRule, Hook, Schedule
+from runs.models import Chain, EventRule, Hook, Schedule
 
 MOST_NAMES = 3
 # What the names of the columns begin with.
@@ -30,6 +30,7 @@ LISTS: dict[type[Model], tuple[str, str]] = {
     Schedule: ("Schedules", "runs_schedule"),
     Hook: ("Hooks", "runs_hook"),
     EventRule: ("Event rules", "runs_eventrule"),
+    Chain: ("Chains", "runs_chain"),
 }
 # Need -> badge, its colour, and what follows.
 WORDS: dict[Need, tuple[str, str, str]] = {
@@ -68,6 +69,7 @@ def visible(request: HttpRequest) -> dict[type[Model], QuerySet[Any]]:
         Schedule: schedule_listings.visible_to(permissions_of(request)),
         Hook: hooks.visible_to(by),
         EventRule: event_rules.visible_to(by),
+        Chain: chains.visible_to(permissions_of(request)),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from flows.models import Environment
 from runs import changes
@@ -142,3 +144,21 @@ def test_who_sees_only_a_part_sees_nothing_of_it(program: Programs, requester: U
     for path in (f"/chains/{chain.pk}", f"/chain-runs/{number}", f"/changes/{number}"):
         assert robot.get(path).status == 404, path
     assert robot.get("/chains").body["items"] == []
+
+
+def test_a_chain_that_has_ended_is_found_and_renewed(program: Programs, requester: User, deployed: Environment) -> None:
+    robot, until = program(requester), (timezone.now().replace(microsecond=0) + timedelta(days=3)).isoformat()
+    new = {"environment": "dev", "name": "Close", "definition": {"steps": STEPS}, "valid_until": until}
+    made = robot.post("/chains", new).body
+    assert (made["owner"], datetime.fromisoformat(made["valid_until"])) == ("requester", datetime.fromisoformat(until))
+    Chain.objects.update(valid_until=timezone.now() - timedelta(days=1))
+    number = made["id"]
+    assert [len(robot.get(f"/chains?ended={value}").body["items"]) for value in ("true", "false")] == [1, 0]
+    for route in ("runs", "plan"):
+        answer = robot.post(f"/chains/{number}/{route}", {"inputs": {"month": "2026-10"}})
+        assert (answer.status, answer.body["code"]) == (409, "chain.ended")
+    past = {"definition": {"steps": STEPS}, "valid_until": "2020-01-01T00:00:00Z"}
+    answer = robot.post(f"/chains/{number}/versions", past)
+    assert (answer.status, answer.body["code"]) == (422, "automation.valid_until")
+    assert robot.post(f"/chains/{number}/versions", {"definition": {"steps": STEPS}}).body["version"] == 1
+    assert robot.post(f"/chains/{number}/runs", {"inputs": {"month": "2026-10"}}).status == 201

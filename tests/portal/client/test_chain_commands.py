@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.utils import timezone
 
 from flows.models import Environment
-from runs.models import ChangeRequest
+from runs.models import Chain, ChangeRequest
 from tests.fakes.prefect import FakePrefect
 from tests.made_chains import deploy, end, go_on, step
 from tests.portal.client.in_process import Commands, Portals
@@ -48,6 +50,22 @@ def test_a_chain_is_saved_run_followed_and_steered(
     assert "attempt 2" in command(requester, "resume-chain", number).out
     assert "withdrawn" in command(requester, "cancel-chain", number, "--reason", "enough").out
     assert command(requester, "resume-chain", number).code == 1
+
+
+def test_the_end_of_a_chain_is_given_when_it_is_saved_and_ended_ones_are_listed(
+    command: Commands, requester: User, deployed: Environment, tmp_path: Path
+) -> None:
+    file = tmp_path / "close.json"
+    file.write_text(json.dumps(STEPS))
+    words = ("save-chain", "Close", str(file), "-e", "dev")
+    assert command(requester, *words, "--until", "2020-01-01T00:00Z").code == 1
+    assert command(requester, *words, "--until", "tomorrow").code == 1
+    until = timezone.now() + timedelta(days=3)
+    assert command(requester, *words, "--until", until.isoformat()).code == 0
+    assert Chain.objects.get().valid_until == until
+    assert "Close" not in command(requester, "chains", "--ended").out
+    Chain.objects.update(valid_until=timezone.now())
+    assert "Close" in command(requester, "chains", "--ended").out
 
 
 def test_a_file_that_is_no_chain_is_wrong_usage(

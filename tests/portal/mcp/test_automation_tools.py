@@ -49,6 +49,7 @@ def test_a_chain_is_read_without_values_and_run_as_one_request(
 ) -> None:
     (row,) = done(helper, "chains")["items"]
     assert (row["chain"], row["name"]["text"], row["steps"]) == (chain.pk, "Monthly close", 2)
+    assert (row["owner"], row["valid_until"]) == ("requester", chain.valid_until.isoformat())
     read = done(helper, "chain", chain=chain.pk)
     assert read["steps"][1]["parameters"] == {"month": "input", "rows": "value"}
     assert "77" not in json.dumps(read["steps"])

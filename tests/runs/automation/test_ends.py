@@ -1,4 +1,4 @@
-"""Hooks and event rules have an end: policies limit it, their owner is notified of it, and can renew them."""
+"""Hooks, event rules and chains have an end: policies limit it, their owner is notified of it, and can renew them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs.automation import end_reminders, event_rules, hooks
-from runs.models import EventRule, Hook, Policy
+from runs.automation import chains, end_reminders, event_rules, hooks
+from runs.models import Chain, EventRule, Hook, Policy
 from tests.background import notices
 from tests.cast import by
+from tests.made_chains import new_chain
 from tests.made_hooks import new_hook
 from tests.made_rules import new_rule
 from tests.refusals import refused
 from tests.runs.conftest import Later
 
 pytestmark = pytest.mark.django_db
-Make = Callable[..., Hook | EventRule]
+Make = Callable[..., Hook | EventRule | Chain]
 MAKERS: dict[str, Make] = {
     "hook": lambda owner, deployment, **options: new_hook(owner, deployment, **options).hook,
     "event_rule": new_rule,
+    "chain": new_chain,
 }
 
 
@@ -33,18 +35,21 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def renew(row: Hook | EventRule, **options: Any) -> None:
+def renew(row: Hook | EventRule | Chain, **options: Any) -> None:
     """Save it as it is, by its owner."""
     if isinstance(row, Hook):
         columns = {name: getattr(row, name) for name in ("name", "mapping", "predicate", "max_bytes")}
         hooks.change(row, by=by(row.owner), **columns, **options)
+    elif isinstance(row, Chain):
+        definition = row.versions.get(number=row.number).definition
+        chains.save(row.environment, row.name, definition, by=by(row.owner), chain=row, **options)
     else:
         columns = {name: getattr(row, name) for name in event_rules.DEFAULTS if name != "valid_until"}
         event_rules.change(row, by=by(row.owner), name=row.name, **columns, **options)
     row.refresh_from_db()
 
 
-def days_left(row: Hook | EventRule) -> int:
+def days_left(row: Hook | EventRule | Chain) -> int:
     return round((row.valid_until - timezone.now()) / timedelta(days=1))
 
 

@@ -1,4 +1,4 @@
-"""Which schedules, hooks and event rules somebody has to look after: the conditions of lists and of the overview."""
+"""Which schedules, hooks, event rules and chains need attention: the conditions of lists and of the overview."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from runs.actors import Actor
-from runs.automation import event_rules, hooks, owner_checks, schedule_clock, schedules
+from runs.automation import event_rules, owner_checks, schedule_clock, schedules
 from runs.automation.renewals import CONDITIONS, Need
 from runs.governance import grants, tokens
-from runs.models import EventRule, Grant, Hook, Schedule, Token, TokenScope
+from runs.models import Chain, EventRule, Grant, Hook, Schedule, Token, TokenScope
 from tests.cast import by
+from tests.made_chains import new_chain
 from tests.made_hooks import new_hook
 from tests.made_rules import MAPPING, new_rule, program_of
 from tests.made_schedules import let_schedule, schedule_of
 from tests.runs.conftest import Later
 
 pytestmark = pytest.mark.django_db
-Row = Hook | EventRule
+Row = Hook | EventRule | Chain
 MAKERS: dict[str, Callable[[User, Deployment], Row]] = {
     "hook": lambda owner, deployment: new_hook(owner, deployment).hook,
     "event_rule": new_rule,
+    "chain": new_chain,
 }
 
 
@@ -48,13 +50,10 @@ def account_of(row: Row) -> User:
 
 
 def disable(row: Row) -> None:
-    if isinstance(row, Hook):
-        hooks.set_enabled(row, False, by=by(row.owner))
-    else:
-        event_rules.pause(row, by=by(row.owner))
+    type(row)._default_manager.filter(pk=row.pk).update(is_enabled=False)
 
 
-def test_one_needs_somebody_before_and_after_its_end_unless_it_is_disabled(row: Row) -> None:
+def test_one_needs_attention_before_and_after_its_end_unless_it_is_disabled(row: Row) -> None:
     assert needs(row) == []
     set_end(row, days=8)
     assert needs(row) == []
@@ -62,7 +61,7 @@ def test_one_needs_somebody_before_and_after_its_end_unless_it_is_disabled(row: 
     assert needs(row) == [Need.ENDING]
     set_end(row, days=-400)
     assert needs(row) == [Need.ENDED]
-    type(row)._default_manager.filter(pk=row.pk).update(is_enabled=False)
+    disable(row)
     assert needs(row) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from flows.models import Deployment, Environment
 from portal.admin.chains import chain_draft, step_text
@@ -395,3 +397,26 @@ def test_codes_of_refusals_come_with_the_messages(chain: Chain, requester: User,
     change = chains.request_run(chain, {"month": "2026-10"}, by=by(requester))
     answer = login(requester).post(address("runs_changerequest_resume", change.pk))
     assert [each.extra_tags for each in get_messages(answer.wsgi_request)] == ["chain.nothing_failed"]
+
+
+def test_the_page_of_one_that_has_ended_says_why_it_cannot_be_run_and_its_form_renews_it(
+    chain: Chain, requester: User, login: Login
+) -> None:
+    client, page = login(requester), address("runs_chain_change", chain.pk)
+    assert client.get(page).context["obstacle"] is None
+    Chain.objects.update(valid_until=timezone.now() - timedelta(days=1))
+    shown = client.get(page)
+    assert shown.context["obstacle"].code == "chain.ended"
+    assert address("runs_chain_run", chain.pk) not in shown.content.decode()
+    answer = client.get(address("runs_chain_run", chain.pk))
+    assert answer.headers["Location"] == page
+    assert [each.extra_tags for each in get_messages(answer.wsgi_request)] == ["chain.ended"]
+    body = {"version": 1, "submission_key": uuid.uuid4(), "parameters-month": "2026-10"}
+    assert client.post(address("runs_chain_run", chain.pk), body).context["refusal_code"] == "chain.ended"
+    edit = address("runs_chain_edit", chain.pk)
+    form = client.get(edit).context["form"]
+    rows = [{"key": "ingest", "deployment": "ingest/daily", "parameters": "month = {month}"}]
+    again = client.post(edit, typed(*rows, valid_until=form["valid_until"].value()))
+    assert list(again.context["form"].errors) == ["valid_until"]
+    assert client.post(edit, typed(*rows, valid_until="")).status_code == 302
+    assert client.get(page).context["obstacle"] is None

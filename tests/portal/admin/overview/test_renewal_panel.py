@@ -14,8 +14,9 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from portal.admin.overview.renewal_panel import MOST_NAMES, Renewal
-from runs.models import EventRule, Hook
+from runs.models import Chain, EventRule, Hook
 from tests.cast import person
+from tests.made_chains import new_chain
 from tests.made_hooks import new_hook
 from tests.made_rules import new_rule
 from tests.made_schedules import let_schedule, schedule_of
@@ -52,6 +53,8 @@ def test_each_number_leads_to_its_rows(
     hook, rules = made
     let_schedule(requester, deployment)
     schedule = schedule_of(deployment, requester, valid_until=timezone.now() + timedelta(days=3))
+    chain = new_chain(requester, deployment)
+    Chain.objects.update(valid_until=timezone.now() - timedelta(days=1))
     ended = {each.pk for each in rules[1:]}
     for reader in (requester, admin_user):
         client = login(reader)
@@ -60,6 +63,7 @@ def test_each_number_leads_to_its_rows(
             "runs_eventrule ended": ended,
             "runs_schedule ending": {schedule.pk},
             "runs_hook ending": {hook.pk},
+            "runs_chain ended": {chain.pk},
         }
         assert found["runs_eventrule ended"].names.endswith("and 1 more")
         assert EVIL not in client.get(URL).content.decode()
