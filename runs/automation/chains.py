@@ -27,6 +27,7 @@ from runs.automation.chain_checks import require_runnable
 from runs.automation.chain_definition import Definition
 from runs.automation.chain_items import require_each
 from runs.automation.chain_specs import outline
+from runs.automation.renewals import note_lacking
 from runs.changes.states import ChangeState
 from runs.errors import Refused
 from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunSpec, Verb
@@ -76,7 +77,6 @@ def save(
             return newest
         if newest is None or newest.digest != digest:
             newest = insert_version(stored, found, digest, by_key, by)
-        # Who saves it can run every step.
         update(stored, {**columns, "number": newest.number, "reminded_at": None, "lacks_permission": False})
         act.subject, act.subject_kind, act.subject_name = stored, "", ""
         act.before = before if chain else {}
@@ -126,11 +126,9 @@ def note_reminders(keys: Collection[int]) -> int:
     return Chain.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
-def note_permissions(lacking: Collection[int]) -> None:
-    """Note of which enabled chains the owner cannot run every step; `lacking` are their keys."""
-    enabled = Chain.objects.filter(is_enabled=True)
-    enabled.filter(pk__in=lacking, lacks_permission=False).update(lacks_permission=True)
-    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
+def note_permissions(lacking: Collection[int]) -> list[int]:
+    """Note of which enabled chains the owner cannot run every step; returns those of which they could before."""
+    return note_lacking(Chain.objects.filter(is_enabled=True), lacking)
 
 
 def require_may_define(environment: Environment, *, by: Actor) -> None:
@@ -284,7 +282,8 @@ def current_steps(chain: Chain) -> Sequence[ChainStep]:
 def steps_of_enabled() -> QuerySet[ChainStep]:
     """Return the steps of the newest versions of enabled chains, with their owners."""
     found = ChainStep.objects.filter(version__number=F("version__chain__number"), version__chain__is_enabled=True)
-    return found.select_related("version__chain__owner", "deployment__environment").defer("version__definition")
+    related = ("version__chain__owner", "version__chain__environment", "deployment__environment")
+    return found.select_related(*related).defer("version__definition")
 
 
 def runs_of(chain: Chain, permissions: Permissions) -> QuerySet[ChangeRequest]:

@@ -24,6 +24,7 @@ from runs import audit
 from runs.access.decisions import Permissions, Target, covers
 from runs.actors import Actor, Kind
 from runs.automation import ends, rule_conditions, rule_digest, rule_matching, value_mapping
+from runs.automation.renewals import note_lacking
 from runs.automation.value_mapping import Unusable
 from runs.errors import Refused
 from runs.governance import tokens
@@ -258,11 +259,9 @@ def note_reminders(keys: Collection[int]) -> int:
     return EventRule.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
-def note_permissions(lacking: Collection[int]) -> None:
-    """Note of which enabled rules the owner cannot run the deployment; `lacking` are their keys."""
-    enabled = EventRule.objects.filter(is_enabled=True, deleted_at=None)
-    enabled.filter(pk__in=lacking, lacks_permission=False).update(lacks_permission=True)
-    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
+def note_permissions(lacking: Collection[int]) -> list[int]:
+    """Note of which enabled rules the owner cannot run the deployment; returns those of which they could before."""
+    return note_lacking(EventRule.objects.filter(is_enabled=True, deleted_at=None), lacking)
 
 
 # Queries --------------------------------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from runs.actors import Actor
 from runs.automation import LARGEST_BODY, ends, hook_digest, hook_mapping
 from runs.automation.hook_digest import sign
 from runs.automation.hook_messages import MOST_SECRETS, SCHEMES
+from runs.automation.renewals import note_lacking
 from runs.errors import Refused
 from runs.governance.configuration import difference
 from runs.governance.rule_changes import oversees
@@ -179,11 +180,9 @@ def note_reminders(keys: Collection[int]) -> int:
     return Hook.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
-def note_permissions(lacking: Collection[int]) -> None:
-    """Note of which enabled hooks the account cannot run the deployment; `lacking` are their keys."""
-    enabled = Hook.objects.filter(is_enabled=True)
-    enabled.filter(pk__in=lacking, lacks_permission=False).update(lacks_permission=True)
-    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
+def note_permissions(lacking: Collection[int]) -> list[int]:
+    """Note of which enabled hooks the account cannot run the deployment; returns those of which it could before."""
+    return note_lacking(Hook.objects.filter(is_enabled=True), lacking)
 
 
 # What is required -----------------------------------------------------------------------------------------------------

@@ -5,10 +5,11 @@ What a person paused or disabled is none of them. Lists are filtered by the same
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import timedelta
+from typing import Any
 
-from django.db.models import Exists, F, Model, OuterRef, Q, TextChoices
+from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, TextChoices
 from django.utils import timezone
 
 from runs.automation.ends import REMIND_BEFORE
@@ -70,6 +71,18 @@ def of_schedules(need: Need) -> Q:
         Need.ENDING: live & is_ending(),
         Need.OWNER: Q(state=Schedule.State.PAUSED) & (Q(code="owner.inactive") | Q(code__startswith="access.")),
     }[need]
+
+
+def note_lacking(enabled: QuerySet[Any], lacking: Collection[int]) -> list[int]:
+    """Note which rows of a table lack permission, of those that are enabled, for its writer.
+
+    Returns the keys of those that had it when they were checked before. Of two processes one returns them.
+    """
+    new = enabled.filter(pk__in=lacking, lacks_permission=False)
+    found = list(new.select_for_update().values_list("pk", flat=True))
+    enabled.filter(pk__in=found).update(lacks_permission=True)
+    enabled.filter(lacks_permission=True).exclude(pk__in=lacking).update(lacks_permission=False)
+    return found
 
 
 CONDITIONS: dict[type[Model], Callable[[Need], Q]] = {

@@ -51,7 +51,10 @@ TOPICS = [
     ("freeze", "Freeze started or ended"),
     ("server", "Prefect of an environment is unreachable, or back"),
     ("drift", "High drift of a model"),
-    ("schedule", "A schedule was paused or missed starts, or it, a hook, an event rule or a chain ends soon"),
+    (
+        "schedule",
+        "A schedule was paused or missed starts; it, a hook, rule or chain ends soon or lacks permission",
+    ),
     ("schedule drift", "A schedule was changed in Prefect, or is as approved again"),
     ("rules", "Rules of a protected environment loosened"),
     ("bypass", "Runs can start without the portal"),

@@ -33,7 +33,10 @@ class Topic(models.TextChoices):
     SERVER = "server", "Prefect of an environment is unreachable, or back"
     DRIFT = "drift", "High drift of a model"
     # Its owner and its approvers receive it without a subscription.
-    SCHEDULE = "schedule", "A schedule was paused or missed starts, or it, a hook, an event rule or a chain ends soon"
+    SCHEDULE = (
+        "schedule",
+        "A schedule was paused or missed starts; it, a hook, rule or chain ends soon or lacks permission",
+    )
     SCHEDULE_DRIFT = "schedule drift", "A schedule was changed in Prefect, or is as approved again"
     # Administrators and auditors receive it without a subscription.
     RULES = "rules", "Rules of a protected environment loosened"

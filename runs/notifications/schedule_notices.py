@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
@@ -13,8 +14,8 @@ from runs.access.decisions import Target
 from runs.models import Chain, ChainStep, EventRule, Hook, RunEvent, Schedule, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import everyone, listeners_of
-from runs.notifications.event_subjects import can_see, change_of, environment_of, targets_of
-from runs.notifications.recipients import notify
+from runs.notifications.event_subjects import can_see, change_of, targets_of
+from runs.notifications.recipients import notify, overseers
 
 Kind = RunEvent.Kind
 
@@ -79,33 +80,56 @@ def notify_of_drift(event: RunEvent) -> None:
 
 def notify_of_ending(event: RunEvent) -> None:
     """Notify the owner that a hook, an event rule or a chain ends soon."""
-    facts, environment = event.data, environment_of(event)
-    what, model = ENDING[facts["kind"]]
-    row = model._default_manager.select_related("owner").filter(pk=facts["pk"]).first()
+    row = subject_of(event)
     # Renewed or deleted since.
-    if environment is None or row is None or row.valid_until.isoformat() != facts["until"]:
+    if row is None or row.valid_until.isoformat() != event.data["until"]:
         return
     until = timezone.localtime(row.valid_until)
     does = "It can be run" if isinstance(row, Chain) else f"It requests runs of {row.deployment}"
+    text = f"until {until:%d %b %Y, %H:%M %Z}. Renew it if it is still needed: save it with a later end."
+    notify_owners(event, row, "ends soon", f"{does} in {place_of(row)} {text}", [row.owner])
+
+
+def notify_of_lost_owner(event: RunEvent) -> None:
+    """Notify the owner of what lacks permission; of a disabled owner administrators and auditors."""
+    row = subject_of(event)
+    # Granted, disabled or deleted since.
+    if row is None or not (row.lacks_permission and row.is_enabled):
+        return
+    people = [row.owner] if row.owner.is_active else overseers()
+    what = "Another person can save it, and become its owner." if isinstance(row, Chain) else "It requests nothing."
+    notify_owners(event, row, "lacks permission", f"{event.data['why']} {what}", people)
+
+
+def subject_of(event: RunEvent) -> Hook | EventRule | Chain | None:
+    """Return the hook, event rule or chain of an event with its owner; None if it is gone."""
+    found = SUBJECTS[event.data["kind"]][1]._default_manager.select_related("owner")
+    return found.filter(pk=event.data["pk"]).first()
+
+
+def notify_owners(event: RunEvent, row: Hook | EventRule | Chain, what: str, text: str, people: Iterable[User]) -> None:
     notify(
         Topic.SCHEDULE,
-        environment,
-        f"{what} {row.name} ends soon",
-        f"{does} in {environment} until {until:%d %b %Y, %H:%M %Z}. Renew it if it is still needed: save it with a "
-        "later end.",
+        place_of(row),
+        f"{SUBJECTS[event.data['kind']][0]} {row.name} {what}",
+        text,
         target=row,
         about=[Target.of(each) for each in deployments_of(row)],
         may=lambda listener: False,
-        concerned=[row.owner],
+        concerned=people,
     )
 
 
 # Kind of an event's subject -> what it is called, and its model.
-ENDING: dict[str, tuple[str, type[Hook | EventRule | Chain]]] = {
+SUBJECTS: dict[str, tuple[str, type[Hook | EventRule | Chain]]] = {
     "hook": ("Hook", Hook),
     "eventrule": ("Event rule", EventRule),
     "chain": ("Chain", Chain),
 }
+
+
+def place_of(row: Hook | EventRule | Chain) -> Environment:
+    return row.environment if isinstance(row, Chain) else row.deployment.environment
 
 
 def deployments_of(row: Hook | EventRule | Chain) -> list[Deployment]:

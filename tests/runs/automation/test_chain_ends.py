@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from flows.models import Environment
-from runs.automation import chains
+from runs.automation import chains, owner_checks
 from runs.automation.chain_plan import plan_run
 from runs.governance import tokens
 from runs.models import AuditEntry, Chain, Policy, TokenScope
@@ -75,7 +75,15 @@ def test_the_owner_of_a_service_account_owns_what_it_saves(chain: Chain, request
     token = new_token(robot.user, TokenScope(verbs=["see", "trigger"]), owner=requester).token
     program = tokens.actor_of(token, address="192.0.2.1")
     steps = {"steps": [step("ingest")]}
-    assert chains.save(chain.environment, "By a robot", steps, by=program).chain.owner == requester
+    saved = chains.save(chain.environment, "By a robot", steps, by=program).chain
+    assert saved.owner == requester
+    # Without permission of their own the owner can renew it with the account.
+    requester.groups.clear()
+    owner_checks.check()
+    assert list(Chain.objects.filter(lacks_permission=True)) == []
+    robot.user.groups.clear()
+    owner_checks.check()
+    assert set(Chain.objects.filter(lacks_permission=True)) == {chain, saved}
 
 
 def test_a_program_that_saves_the_same_again_renews_it_once_a_day(chain: Chain, requester: User, later: Later) -> None:

@@ -15,6 +15,7 @@ from runs.automation import event_rules, owner_checks, schedule_clock, schedules
 from runs.automation.renewals import CONDITIONS, Need
 from runs.governance import grants, tokens
 from runs.models import Chain, EventRule, Grant, Hook, Schedule, Token, TokenScope
+from tests.background import notices
 from tests.cast import by
 from tests.made_chains import new_chain
 from tests.made_hooks import new_hook
@@ -76,8 +77,10 @@ def test_one_whose_account_may_not_run_the_deployment_is_named_until_it_may(row:
         effect=Grant.Effect.DENY,
         reason="r",
     )
-    owner_checks.check()
-    assert needs(row) == [Need.OWNER]
+    for _ in range(2):
+        owner_checks.check()
+        assert needs(row) == [Need.OWNER]
+    assert [(each.person, each.topic, each.number) for each in notices()] == [(row.owner, "schedule", 1)]
     grants.revoke(denial, by=Actor.system())
     owner_checks.check()
     assert needs(row) == []
@@ -88,6 +91,15 @@ def test_one_whose_owner_is_disabled_is_named_at_once(row: Row) -> None:
     assert needs(row) == [Need.OWNER]
     disable(row)
     assert needs(row) == []
+
+
+def test_administrators_and_auditors_are_notified_of_what_has_a_disabled_owner(
+    requester: User, deployment: Deployment, auditor: User, admin_user: User
+) -> None:
+    new_chain(requester, deployment)
+    User.objects.filter(pk=requester.pk).update(is_active=False)
+    owner_checks.check()
+    assert {each.person for each in notices()} == {auditor, admin_user}
 
 
 def test_a_rule_needs_its_token_and_what_that_allows(requester: User, deployment: Deployment) -> None:
