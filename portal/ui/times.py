@@ -54,6 +54,11 @@ def clock_time(at: datetime) -> str:
     return f"{local:%H:%M}" if local.date() == timezone.localdate() else f"{local:%d %b, %H:%M}"
 
 
+def day(at: datetime) -> str:
+    """Format the day of a time for a list, such as “01 Dec 2027”, which is not wrapped."""
+    return f"{timezone.localtime(at):%d\u00a0%b\u00a0%Y}"
+
+
 def relative_time(at: datetime | None) -> SafeString:
     """Render a time as its age, which `live.js` updates, with the exact time as tooltip; “-” for None."""
     if at is None:

@@ -13,7 +13,6 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -67,7 +66,7 @@ class ChainAdmin(RestrictedAdmin):
 
     @admin.display(description="ends", ordering="valid_until")
     def ends(self, chain: Chain) -> str:
-        return f"{timezone.localtime(chain.valid_until):%d %b %Y}"
+        return times.day(chain.valid_until)
 
     @admin.display(description="last requested")
     def last_run(self, chain: Any) -> SafeString | str:

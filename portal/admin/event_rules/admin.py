@@ -16,7 +16,6 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -77,7 +76,7 @@ class EventRuleAdmin(RestrictedAdmin):
 
     @admin.display(description="ends", ordering="valid_until")
     def ends(self, rule: EventRule) -> str:
-        return f"{timezone.localtime(rule.valid_until):%d %b %Y}"
+        return times.day(rule.valid_until)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         forms = require_http_methods(["GET", "HEAD", "POST"])

@@ -16,7 +16,6 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -76,7 +75,7 @@ class HookAdmin(RestrictedAdmin):
 
     @admin.display(description="ends", ordering="valid_until")
     def ends(self, hook: Hook) -> str:
-        return f"{timezone.localtime(hook.valid_until):%d %b %Y}"
+        return times.day(hook.valid_until)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         forms = require_http_methods(["GET", "HEAD", "POST"])

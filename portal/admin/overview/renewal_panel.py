@@ -36,7 +36,7 @@ LISTS: dict[type[Model], tuple[str, str]] = {
 WORDS: dict[Need, tuple[str, str, str]] = {
     Need.ENDED: ("Ended", "red", "Their end has passed: they start nothing until they are renewed."),
     Need.ENDING: ("Ends soon", "amber", "Within 7 days. Their owners were notified, and can renew them."),
-    Need.OWNER: ("Needs an owner", "red", "Their owner is disabled, or lacks permission."),
+    Need.OWNER: ("No owner", "red", "Their owner is disabled, or lacks permission."),
 }
 
 

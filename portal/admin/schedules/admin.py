@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
-from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST, require_safe
 
@@ -68,7 +67,7 @@ class ScheduleAdmin(RestrictedAdmin):
 
     @admin.display(description="ends", ordering="valid_until")
     def ends(self, schedule: Schedule) -> str:
-        return f"{timezone.localtime(schedule.valid_until):%d %b %Y}"
+        return times.day(schedule.valid_until)
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
         views: dict[str, tuple[str, Callable[..., HttpResponse]]] = {
