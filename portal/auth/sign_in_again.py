@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.http import urlencode
 
 from portal.auth import browser_sessions, sign_in
 
@@ -21,7 +21,7 @@ RECENTLY = timedelta(minutes=5)
 
 def path_through(path: str) -> str:
     """Return the path of a link that leads to `path` and asks to sign in before."""
-    return f"{reverse(ROUTE)}?{urlencode({NEXT: path})}"
+    return f"{reverse(ROUTE)}?{NEXT}={quote(path)}"
 
 
 class AgainForm(sign_in.SignInForm):

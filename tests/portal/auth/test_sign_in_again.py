@@ -120,4 +120,4 @@ def test_what_asks_for_no_decision_is_linked_directly(topic: Topic, kind: str, a
     settings.PUBLIC_URL = "https://portal.example"
     link = link_of(Notification(topic=topic, target_kind=kind, target_id="7"))
     assert link.startswith("https://portal.example/admin/")
-    assert link.startswith(f"https://portal.example{reverse('sign_in_again')}?next=%2Fadmin%2F") == asks
+    assert link.startswith(f"https://portal.example{reverse('sign_in_again')}?next=/admin/") == asks

@@ -93,18 +93,20 @@ def test_who_may_answer_is_told_and_the_mail_leads_to_the_request(
     for part in ("requester", "monthly in prod", "Month end"):
         assert part in text
     link = text.split()[-1]
-    assert link == f"https://portal.example/admin/runs/runrequest/{run_request.pk}/change/"
+    assert link == f"https://portal.example/admin/sign-in-again/?next=/admin/runs/runrequest/{run_request.pk}/change/"
     assert (sent().state, sent().sent_at is not None) == ("sent", True)
 
     # Following the link leads there after signing in.
     path = link.removeprefix("https://portal.example")
     gate = client.get(path)
-    assert gate.url == f"/admin/login/?next={path}"  # type: ignore[attr-defined]  # a redirect
+    assert gate.url.startswith("/admin/login/?next=")  # type: ignore[attr-defined]  # a redirect
     reader.set_password("portal-test")
     reader.save()
     signed_in = client.post(gate.url, {"username": "approver", "password": "portal-test", "next": path})  # type: ignore[attr-defined]  # as above
     assert signed_in.url == path  # type: ignore[attr-defined]  # as above
-    assert client.get(path).status_code == 200
+    page = client.get(path)
+    assert page.url == f"/admin/runs/runrequest/{run_request.pk}/change/"  # type: ignore[attr-defined]  # as above
+    assert client.get(page.url).status_code == 200  # type: ignore[attr-defined]  # as above
 
 
 def test_nobody_is_told_of_what_they_may_not_answer_or_see(
@@ -228,7 +230,8 @@ def test_without_a_public_address_the_mail_says_where_in_the_portal(
     settings.PUBLIC_URL = ""
     run_request = ask(prod_deployment, requester)
     send_mails()
-    assert f"In the portal: /admin/runs/runrequest/{run_request.pk}/change/" in text_of(post.mails[0])
+    path = f"/admin/sign-in-again/?next=/admin/runs/runrequest/{run_request.pk}/change/"
+    assert f"In the portal: {path}" in text_of(post.mails[0])
 
 
 # Errors
