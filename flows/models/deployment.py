@@ -8,10 +8,11 @@ from django.core.validators import validate_slug
 from django.db import models
 
 from flows.models.environment import Environment
+from flows.models.stored_row import StoredRow
 from flows.wording import deployment_name
 
 
-class Deployment(models.Model):
+class Deployment(StoredRow):
     """A deployment as of the last sync. `flows.catalog.sync` is the only code that writes it."""
 
     # PROTECT: runs, requests and the audit trail outlive a decision to drop an environment.

@@ -7,10 +7,11 @@ from django.core.validators import validate_slug
 from django.db import models
 
 from flows.models.server import Server
+from flows.models.stored_row import StoredRow
 from flows.scopes import LONGEST_VALUE, Kind, Scope
 
 
-class Environment(models.Model):
+class Environment(StoredRow):
     """A set of rules over one Prefect server, or over a scope of it, and how it is shown."""
 
     class ScopeKind(models.TextChoices):

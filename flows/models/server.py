@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from flows import encryption
+from flows.models.stored_row import StoredRow
 
 # A name, or an IPv6 address, which urlsplit takes out of its brackets.
 HOST = re.compile(r"[\w.-]+|[0-9a-fA-F:.]+")
@@ -28,7 +29,7 @@ def validate_address(url: str) -> None:
         raise ValidationError("Enter a URL such as http://prefect:4200/api.", "invalid")
 
 
-class Server(models.Model):
+class Server(StoredRow):
     """One Prefect server or Cloud workspace: where it is and how the portal signs in there.
 
     The address is its identity; that of a Cloud workspace names the workspace. `runs.governance.configuration` is the
@@ -79,7 +80,7 @@ class Server(models.Model):
         return self.ui_url.rstrip("/") or re.sub(r"/api/?$", "", self.api_url)
 
 
-class Health(models.Model):
+class Health(StoredRow):
     """The result of the last check and syncs of a server. `flows.catalog.health` is the only code that writes it."""
 
     class State(models.TextChoices):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 
 from flows.models.environment import Environment
+from flows.models.stored_row import StoredRow
 
 
 class CurrentManager[Row: models.Model](models.Manager[Row]):
@@ -14,7 +15,7 @@ class CurrentManager[Row: models.Model](models.Manager[Row]):
         return super().get_queryset().filter(deleted_upstream_at=None)
 
 
-class WorkPool(models.Model):
+class WorkPool(StoredRow):
     """A work pool and its workers. `flows.catalog.pool_catalog` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="work_pools")

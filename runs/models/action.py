@@ -10,6 +10,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from flows.models import Deployment, GlobalLimit, WorkPool, WorkQueue
+from flows.models.stored_row import StoredRow
 from runs.models.run import Run
 
 
@@ -114,7 +115,7 @@ def is_on(column: str = "") -> Q:
     return Q(**{f"{each}__isnull": each != column for each in CAPACITIES})
 
 
-class Action(models.Model):
+class Action(StoredRow):
     """One act on a run, a deployment, a work pool, a work queue or a limit in Prefect, and its result.
 
     `runs.actions` is the only code that creates and moves it; `runs.dispatch` carries it out.

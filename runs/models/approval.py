@@ -9,13 +9,14 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
+from flows.models.stored_row import StoredRow
 from runs.models.change_request import ChangeRequest
 
 # The columns of an override that its review fills in. The portal's database role may update these and no others.
 REVIEWED = ["reviewed_by", "reviewed_by_name", "reviewed_at", "was_right", "review"]
 
 
-class Approval(models.Model):
+class Approval(StoredRow):
     """One approval or rejection of a waiting change request; a person who changes their mind adds another.
 
     `runs.changes` is the only code that writes it.
@@ -56,7 +57,7 @@ class Comment(models.Model):
         return f"{self.by_name}: {self.text}"
 
 
-class BreakGlass(models.Model):
+class BreakGlass(StoredRow):
     """An emergency override: a change request launched without its approvals, and its review by someone else.
 
     `runs.changes` is the only code that writes it.

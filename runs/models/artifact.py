@@ -5,10 +5,11 @@ from __future__ import annotations
 from django.db import models
 
 from flows.models import Environment
+from flows.models.stored_row import StoredRow
 from runs.models.run import Run
 
 
-class Artifact(models.Model):
+class Artifact(StoredRow):
     """An artifact of a run, mirrored from Prefect. `runs.mirror.artifacts` is the only code that writes it."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, related_name="artifacts")

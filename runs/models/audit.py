@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.db.models.functions import Now
 
+from flows.models.stored_row import StoredRow
 from runs.models.audit_verbs import VERBS
 
 # outcome -> colour of its badge
@@ -15,7 +16,7 @@ COLOURS: dict[str, str] = {"done": "green", "refused": "amber", "failed": "red"}
 PAST_RULES = ["deployment.changed", "request.break_glass", "run.appeared"]
 
 
-class AuditEntry(models.Model):
+class AuditEntry(StoredRow):
     """One action, done, refused or failed, chained to the one before. `runs.audit` is the only code that writes it.
 
     No foreign keys: entries outlive their subjects. A trigger refuses every change; in production the

@@ -13,6 +13,7 @@ from django.db.models.functions import Now, Upper
 from django.utils.functional import cached_property
 
 from flows.models import Environment
+from flows.models.stored_row import StoredRow
 from flows.wording import deployment_name
 from runs.models.agent import Agent
 
@@ -59,7 +60,7 @@ COLOURS: dict[str, str] = {
 }
 
 
-class ChangeRequest(models.Model):
+class ChangeRequest(StoredRow):
     """What a person requests as one act: a run, several that are approved together, or a change of rules.
 
     It is never edited. Approvals, comments and an emergency override belong to it. Its specs say what would run, its

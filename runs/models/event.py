@@ -7,8 +7,10 @@ from enum import StrEnum
 from django.db import models
 from django.db.models.functions import Now
 
+from flows.models.stored_row import StoredRow
 
-class RunEvent(models.Model):
+
+class RunEvent(StoredRow):
     """One fact that others react to, written in the transaction of the fact. `runs.events` is the only writer.
 
     Rows are named by their keys, without foreign keys: an event outlives what it is about. `data` holds what only that

@@ -12,11 +12,12 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from flows.models import Deployment, Environment
+from flows.models.stored_row import StoredRow
 from flows.wording import deployment_name
 from runs.models.run import Run
 
 
-class FailureGroup(models.Model):
+class FailureGroup(StoredRow):
     """Failures with one fingerprint: deployment, task, exception and message without what varies in it.
 
     `runs.failures.grouping` inserts and counts, `runs.failures.triage` moves the state; no other code writes it. The

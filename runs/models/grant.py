@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Environment
+from flows.models.stored_row import StoredRow
 from flows.wording import deployment_name
 
 
@@ -61,7 +62,7 @@ WITH_PARAMETERS = frozenset(
 )
 
 
-class Selector(models.Model):
+class Selector(StoredRow):
     """Which deployments a rule applies to; blank fields match everything, filled ones must all match."""
 
     environment = models.ForeignKey(Environment, models.CASCADE, null=True, blank=True, related_name="%(class)ss")

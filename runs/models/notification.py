@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Environment
+from flows.models.stored_row import StoredRow
 
 
 class Topic(models.TextChoices):
@@ -81,7 +82,7 @@ class Subscription(models.Model):
         return f"{self.person}: {self.get_topic_display()} ({self.environment or 'every environment'})"
 
 
-class Notification(models.Model):
+class Notification(StoredRow):
     """One message, to one person or only to channels. `runs.notifications` is the only code that writes it.
 
     People read it in the portal; each copy that is sent elsewhere is a `Delivery`.

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Deployment, Environment
+from flows.models.stored_row import StoredRow
 from flows.stored_column import StoredColumn
 from flows.wording import deployment_name
 from runs.models.change_request import ChangeRequest
@@ -94,7 +95,7 @@ OPEN = [State.HELD, State.APPROVED, State.LAUNCHING]
 UNFINISHED = [*OPEN, State.LAUNCHED]
 
 
-class RunRequest(models.Model):
+class RunRequest(StoredRow):
     """One occurrence of a spec: when it starts, its attempts, and the run it became.
 
     `runs.requests` inserts it. `runs.changes` changes its state, `runs.dispatch` records its attempts,

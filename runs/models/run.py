@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Coalesce, Concat, Lower
 
 from flows.models import Deployment, Environment
+from flows.models.stored_row import StoredRow
 from flows.stored_column import StoredColumn
 
 # Prefect state type -> label and colour, for every place that shows a state.
@@ -48,7 +49,7 @@ def colour_of(state_type: str) -> str:
     return STATES.get(state_type, ("", "grey"))[1]
 
 
-class Run(models.Model):
+class Run(StoredRow):
     """A flow run and its last known state. `runs.mirror` is the only code that writes it and its related rows."""
 
     # The first columns of sorted indexes: none of these keys needs another index.
@@ -206,7 +207,7 @@ class Run(models.Model):
         return f"{self.environment.server.prefect_ui}/runs/flow-run/{self.prefect_id}"
 
 
-class StateChange(models.Model):
+class StateChange(StoredRow):
     """One state that a run was in."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="state_changes", db_index=False)
@@ -232,7 +233,7 @@ class StateChange(models.Model):
         return colour_of(self.type)
 
 
-class TaskRun(models.Model):
+class TaskRun(StoredRow):
     """One task of a run."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="task_runs", db_index=False)
@@ -270,7 +271,7 @@ class TaskRun(models.Model):
         return colour_of(self.state_type)
 
 
-class LogLine(models.Model):
+class LogLine(StoredRow):
     """One line of a run's log."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="log_lines", db_index=False)

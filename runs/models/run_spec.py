@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models.functions import Upper
 
 from flows.models import Deployment
+from flows.models.stored_row import StoredRow
 from flows.wording import deployment_name
 from runs.models.change_request import ChangeRequest
 from runs.models.grant import Verb
@@ -47,7 +48,7 @@ FROZEN = [
 CHANGED = ["sealed_parameters"]
 
 
-class RunSpec(models.Model):
+class RunSpec(StoredRow):
     """What would run, frozen: a deployment with its definition, and the parameters. It holds no start time.
 
     `runs.requests` inserts it; nothing changes it but the rotation of encryption keys.

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models.functions import Now
 
 from flows.models import Deployment, Environment
+from flows.models.stored_row import StoredRow
 from runs.models.change_request import ChangeRequest
 from runs.models.run_spec import RunSpec
 
@@ -44,7 +45,7 @@ CHANGED = [
 ]
 
 
-class Schedule(models.Model):
+class Schedule(StoredRow):
     """When the portal starts runs of one spec. Its owner is the requester of the change request.
 
     What is due is approved with the change request, whose digest covers these columns: an edit is another change
