@@ -1221,6 +1221,27 @@ SABOTAGES = (
     ),
     # Permissions
     Sabotage(
+        "the filter of one permission is used for all",
+        ("tests/runs/access/test_decisions.py::test_the_queryset_and_the_decision_never_disagree",),
+        "runs/access/decisions.py",
+        "            self.filters[verb, deployment, base] = found",
+        "            self.filters |= {(each, deployment, base): found for each in Verb}",
+    ),
+    Sabotage(
+        "the grants near a deployment are used for its scope",
+        ("tests/runs/access/test_scope.py::test_scope_is_the_intersection_for_decisions_and_querysets",),
+        "runs/access/decisions.py",
+        "        key = (id(grants), target.full_name)",
+        "        key = (0, target.full_name)",
+    ),
+    Sabotage(
+        "a stored row is saved as a new one",
+        ("tests/flows/test_stored_row.py::test_a_row_has_what_was_read",),
+        "flows/models/stored_row.py",
+        "        state.db, state.adding = db, False\n",
+        "        state.db = db\n",
+    ),
+    Sabotage(
         "a grant need not name a protected environment",
         ("tests/runs/access/test_decisions.py::test_a_protected_environment_must_be_named",),
         "runs/access/decisions.py",

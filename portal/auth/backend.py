@@ -36,7 +36,7 @@ class AccountBackend(ModelBackend):
 
     def get_user(self, user_id: Any) -> User | None:
         rows = User.objects.select_related("profile").annotate(unread=notifications.unread_count())
-        person = rows.filter(pk=user_id).first()
+        person = next(iter(rows.filter(pk=user_id)), None)
         return person if person and self.user_can_authenticate(person) else None
 
     def get_all_permissions(self, user_obj: Any, obj: models.Model | None = None) -> set[str]:

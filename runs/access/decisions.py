@@ -36,7 +36,10 @@ IN_FORCE = """revoked_at IS NULL
 # as long. `tests/runs/access/test_decisions.py` compares the two.
 GRANTED = f"""
     SELECT * FROM runs_grant
-    WHERE (person_id = %(user)s OR group_id IN (SELECT group_id FROM auth_user_groups WHERE user_id = %(user)s))
+    WHERE (
+        person_id = %(user)s
+        OR group_id = ANY(ARRAY(SELECT group_id FROM auth_user_groups WHERE user_id = %(user)s))
+    )
     AND {IN_FORCE}
     ORDER BY granted_at DESC
 """
@@ -86,6 +89,10 @@ class Target:
         """Everything in an environment: only grants and policies without a narrower selector match it."""
         return cls(environment, "")
 
+    def __hash__(self) -> int:
+        # Without the environment: hashing a model's instance takes longer than all else, and names suffice.
+        return hash((self.full_name, self.flow_name))
+
     def __str__(self) -> str:
         name = deployment_name(self.full_name) or self.flow_name
         return f"{name} in {self.environment}" if name else str(self.environment)
@@ -107,7 +114,7 @@ class Decision:
 def matches(selector: Selector, target: Target) -> bool:
     """Return whether the selector matches the target; blank fields match everything."""
     return (
-        selector.environment_id in (None, target.environment.pk)
+        selector.environment_id in (None, target.environment.id)
         and selector.full_name in ("", target.full_name)
         and selector.flow_name in ("", target.flow_name)
         and (not selector.tag or selector.tag in target.tags)
@@ -161,7 +168,7 @@ def decide_by(
 def about(grants: Iterable[Grant], verb: Verb, target: Target, effect: str) -> tuple[Grant, ...]:
     """Return the grants of one effect for this verb there; denying a verb also denies its parts (`PART_OF`)."""
     verbs = {verb, PART_OF.get(verb, verb)} if effect == Grant.Effect.DENY else {verb}
-    return tuple(g for g in grants if g.effect == effect and covers(g, target) and verbs & set(g.verbs))
+    return tuple([g for g in grants if g.effect == effect and not verbs.isdisjoint(g.verbs) and covers(g, target)])
 
 
 @dataclass(frozen=True)
@@ -176,10 +183,13 @@ class Permissions:
     scope: tuple[Grant, ...] | None = field(default=None, repr=False)
     # Which deployments match the narrow grants: read at most once per set of grants.
     read_keys: dict[Q, dict[int, list[int]]] = field(default_factory=dict, init=False, repr=False, compare=False)
-    # The grants of a layer by the deployment that they name, with their places.
+    # The grants of a layer by the deployment that they name, with their places; and those near each deployment.
     named: dict[int, dict[str, list[tuple[int, Grant]]]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+    nearby: dict[tuple[int, str], list[Grant]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    # What `q` returned: a page asks the same for its rows, its counts and its filters.
+    filters: dict[tuple[Verb, str, str], Q] = field(default_factory=dict, init=False, repr=False, compare=False)
     # What was decided without values: the rows of a list share few targets.
     decided: dict[tuple[Verb, Target], Decision] = field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -288,12 +298,14 @@ class Permissions:
 
         `base` and `deployment` are lookup prefixes, such as "" and "deployment__".
         """
-        administers = self.is_administering(verb)
-        places = {"deployment": deployment, "base": base}
-        found = visible_rows.condition(self.grants, verb, is_administering=administers, keys=self.keys, **places)
-        if self.scope is not None:
-            found &= visible_rows.condition(self.scope, verb, is_administering=False, keys=self.keys, **places)
-        return found
+        if (verb, deployment, base) not in self.filters:
+            administers = self.is_administering(verb)
+            places = {"deployment": deployment, "base": base}
+            found = visible_rows.condition(self.grants, verb, is_administering=administers, keys=self.keys, **places)
+            if self.scope is not None:
+                found &= visible_rows.condition(self.scope, verb, is_administering=False, keys=self.keys, **places)
+            self.filters[verb, deployment, base] = found
+        return self.filters[verb, deployment, base]
 
     def whole_environments(self, verb: Verb) -> Q:
         """Return a filter, by `environment`, for those in which the verb is allowed on every row.
@@ -311,12 +323,15 @@ class Permissions:
 
         Of 200 grants on single deployments one is left, and this is asked for every row of a list.
         """
-        names = self.named.setdefault(id(grants), {})
-        if not names:
-            for place, grant in enumerate(grants):
-                names.setdefault(grant.full_name, []).append((place, grant))
-        found = [*names.get("", ()), *(names.get(target.full_name, ()) if target.full_name else ())]
-        return [grant for _, grant in sorted(found, key=itemgetter(0))]
+        key = (id(grants), target.full_name)
+        if key not in self.nearby:
+            names = self.named.setdefault(id(grants), {})
+            if not names:
+                for place, grant in enumerate(grants):
+                    names.setdefault(grant.full_name, []).append((place, grant))
+            found = [*names.get("", ()), *(names.get(target.full_name, ()) if target.full_name else ())]
+            self.nearby[key] = [grant for _, grant in sorted(found, key=itemgetter(0))]
+        return self.nearby[key]
 
     def keys(self, matching: Q) -> dict[int, list[int]]:
         """Return the keys of the deployments that match, by environment."""

@@ -6,7 +6,8 @@ keys in an index, and knows how many there are. With one condition for each of 2
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress, product
 from typing import Any
 
 from django.db.models import BigAutoField, CharField, Lookup, Q, QuerySet
@@ -19,6 +20,12 @@ from runs.models.grant import PART_OF
 OF_RUN = "access_deployment__"
 # Environment -> keys of its deployments that match a condition.
 Keys = Callable[[Q], dict[int, list[int]]]
+# Grants of one effect and environment, with the columns by which all of them select.
+Alike = tuple[tuple[str, ...], list[Grant]]
+# Which columns are filled in -> their names.
+COLUMNS = {
+    filled: tuple(compress(("full_name", "flow_name", "tag"), filled)) for filled in product((False, True), repeat=3)
+}
 
 
 @CharField.register_lookup
@@ -93,10 +100,11 @@ def covered(grants: Sequence[Grant], *, deployment: str, base: str, keys: Keys) 
 
     For a model whose lookups start with `base` and reach the deployment by `deployment`.
     """
-    found = Q(pk__in=[])
-    for place in dict.fromkeys(place_of(grant, base) for grant in grants if not is_narrow(grant)):
-        found |= Q(*place)
-    narrow = [grant for grant in grants if is_narrow(grant)]
+    found, alike = Q(pk__in=[]), grouped(grants)
+    for columns, rows in alike:
+        if not columns:
+            found |= Q(*place_of(rows[0], base))
+    narrow = [(columns, rows) for columns, rows in alike if columns]
     if narrow and not deployment:
         found |= matched(narrow, base)
     elif narrow:
@@ -104,32 +112,43 @@ def covered(grants: Sequence[Grant], *, deployment: str, base: str, keys: Keys) 
             found |= Q((f"{base}environment", environment), (f"{deployment}pk__any_of", ids))
     if deployment.endswith(OF_RUN):
         # A run without a deployment is known by its flow alone.
-        flows = [grant for grant in narrow if columns_of(grant) == ("flow_name",)]
-        for place, names in grouped(flows, "flow_name", base).items():
-            found |= Q(*place, (f"{deployment}isnull", True), (f"{base}flow_name__any_of", names))
+        for columns, rows in narrow:
+            if columns == ("flow_name",):
+                names = [grant.flow_name for grant in rows]
+                place = place_of(rows[0], base)
+                found |= Q(*place, (f"{deployment}isnull", True), (f"{base}flow_name__any_of", names))
     return found
 
 
-def matched(grants: Sequence[Grant], base: str) -> Q:
+def matched(narrow: Iterable[Alike], base: str) -> Q:
     """Return the condition for the deployments that any of these narrow grants covers."""
     found = Q(pk__in=[])
-    for column in ("full_name", "flow_name"):
-        alone = [grant for grant in grants if columns_of(grant) == (column,)]
-        for place, values in grouped(alone, column, base).items():
-            found |= Q(*place, (f"{column}__any_of", values))
-    for grant in grants:
-        if columns_of(grant) not in (("full_name",), ("flow_name",)):
-            selector: dict[str, Any] = {name: getattr(grant, name) for name in columns_of(grant) if name != "tag"}
+    for columns, rows in narrow:
+        place = place_of(rows[0], base)
+        if columns in (("full_name",), ("flow_name",)):
+            (column,) = columns
+            found |= Q(*place, (f"{column}__any_of", [getattr(grant, column) for grant in rows]))
+            continue
+        for grant in rows:
+            selector: dict[str, Any] = {name: getattr(grant, name) for name in columns if name != "tag"}
             if grant.tag:
                 selector["tags__contains"] = [grant.tag]
-            found |= Q(*place_of(grant, base), **selector)
+            found |= Q(*place, **selector)
     return found
 
 
-type Place = tuple[tuple[str, int | bool], ...]
+def grouped(grants: Iterable[Grant]) -> list[Alike]:
+    """Return the grants, which are of one effect, by their environment and the columns they select by.
+
+    There are few such groups, however many grants there are.
+    """
+    found: dict[tuple[int | None, tuple[str, ...]], list[Grant]] = {}
+    for grant in grants:
+        found.setdefault((grant.environment_id, columns_of(grant)), []).append(grant)
+    return [(columns, rows) for (_, columns), rows in found.items()]
 
 
-def place_of(grant: Grant, base: str) -> Place:
+def place_of(grant: Grant, base: str) -> tuple[tuple[str, int | bool], ...]:
     """Return the condition for the environments that a grant covers."""
     if grant.environment_id is not None:
         return ((f"{base}environment", grant.environment_id),)
@@ -139,17 +158,9 @@ def place_of(grant: Grant, base: str) -> Place:
     return ((f"{base}environment__isnull", False),)
 
 
-def grouped(grants: Sequence[Grant], column: str, base: str) -> dict[Place, list[str]]:
-    """Return the values of a column of the grants, by the environments that they cover."""
-    found: dict[Place, list[str]] = {}
-    for grant in grants:
-        found.setdefault(place_of(grant, base), []).append(getattr(grant, column))
-    return found
-
-
 def columns_of(grant: Grant) -> tuple[str, ...]:
     """Return the names of the selector's columns that are filled in, besides the environment."""
-    return tuple(name for name in ("full_name", "flow_name", "tag") if getattr(grant, name))
+    return COLUMNS[bool(grant.full_name), bool(grant.flow_name), bool(grant.tag)]
 
 
 def is_narrow(grant: Grant) -> bool:
