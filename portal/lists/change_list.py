@@ -241,7 +241,8 @@ class KeysetList(RestrictedList):
         rows = self.display.rows
         before, after = request.GET.get(BEFORE, ""), request.GET.get(AFTER, "")
         # Backwards: the rows before a position are the first ones of the opposite order.
-        found, place = self.queryset, before or after
+        select = getattr(self.model_admin, "select_row", None)
+        found, place = select(self.queryset) if select else self.queryset, before or after
         reading = tuple(opposite(name) for name in order) if before else order
         if place:
             found = found.order_by(*reading).filter(listing.beyond(reading, self.read_position(order, place)))

@@ -47,7 +47,13 @@ from runs.errors import Refused
 from runs.models import BreakGlass, RunRequest, Verb
 from runs.shared_reads import shared_reads
 
-# Joined to every row: lists and pages show these without further queries.
+# What a row of the list shows, and the large columns of it that no column shows.
+SHOWN = ("change__break_glass", "spec", "environment", "deployment__environment", "run")
+UNSHOWN = (
+    *("deployment__definition", "deployment__job_variables", "deployment__schedules", "deployment__description"),
+    *("spec__definition", "spec__sealed_parameters", "run__parameters", "run__search_text"),
+)
+# What a page shows without further queries.
 RELATED = [
     *(
         "change",
@@ -152,10 +158,11 @@ class RunRequestAdmin(RestrictedAdmin):
     def search_condition(self, text: str) -> Q:
         return list_filters.search_requests(text)
 
+    def select_row(self, rows: QuerySet[RunRequest]) -> QuerySet[RunRequest]:
+        return rows.select_related(None).select_related(*SHOWN).defer(*UNSHOWN)
+
     def live_rows(self, pks: Collection[int]) -> Sequence[RunRequest]:
-        related = ("change__break_glass", "spec", "environment", "deployment__environment", "run")
-        rows = RunRequest.objects.filter(pk__in=pks).select_related(*related).defer("deployment__definition")
-        return list(rows.prefetch_related("change__approvals"))
+        return list(self.select_row(RunRequest.objects.filter(pk__in=pks)).prefetch_related("change__approvals"))
 
     def prepare_rows(self, request: HttpRequest, rows: Sequence[RunRequest]) -> None:
         # Not part of every queryset: what an act adds would be missing in what was read before it.

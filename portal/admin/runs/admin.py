@@ -55,7 +55,22 @@ from runs import list_filters, queue, requests
 from runs.audit.lines import Columns
 from runs.models import Run, Verb
 
-# Joined to every row: lists and pages show these without further queries.
+# What a row of the list shows, and the large columns of it that no column shows.
+SHOWN = (
+    *("environment", "deployment", "access_deployment__environment", "parent"),
+    *("run_request__change", "run_request__spec"),
+)
+UNSHOWN = (
+    *(
+        f"{deployment}__{column}"
+        for deployment in ("deployment", "access_deployment")
+        for column in ("definition", "job_variables", "schedules", "description")
+    ),
+    *("access_deployment__parameter_schema", "access_deployment__parameter_defaults"),
+    *("run_request__spec__definition", "run_request__spec__parameters", "run_request__spec__sealed_parameters"),
+    *("parent__parameters", "parent__search_text", "search_text"),
+)
+# What a page shows without further queries.
 RELATED = [
     "environment__server__health",
     "deployment__environment",
@@ -176,10 +191,11 @@ class RunAdmin(RestrictedAdmin):
     def search_condition(self, text: str) -> Q:
         return list_filters.search_runs(text)
 
+    def select_row(self, rows: QuerySet[Run]) -> QuerySet[Run]:
+        return rows.select_related(None).select_related(*SHOWN).defer(*UNSHOWN)
+
     def live_rows(self, pks: Collection[int]) -> Sequence[Run]:
-        related = ("environment", "deployment", "access_deployment__environment", "parent")
-        requested = ("run_request__change", "run_request__spec")
-        return list(Run.objects.filter(pk__in=pks).select_related(*related, *requested))
+        return list(self.select_row(Run.objects.filter(pk__in=pks)))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         context = {"title": "Runs", "freshness": freshness.freshness_of_all(request, "runs")}
