@@ -1,8 +1,19 @@
-"""Counts and lists of names in sentences."""
+"""Numbers, counts and lists of names in sentences."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+# Larger floats have no exact whole number, and hundreds of digits.
+LARGEST_WHOLE = 10**15
+
+
+def plain_number(value: Any) -> Any:
+    """Return a whole number without “.0”, as people write it; every other value as it is. For display only."""
+    if isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST_WHOLE:
+        return int(value)
+    return value
 
 
 def plural(count: int, noun: str) -> str:

@@ -17,6 +17,7 @@ from flows import local_time
 from flows.parameters.schema import MISSING, Node, Path, Schema
 from flows.parameters.secrets import MASK, conceal, is_secret, may_hold_secret
 from flows.parameters.walk import measure, types_of
+from flows.wording import plain_number
 
 SCALARS = frozenset({"boolean", "integer", "number", "string"})
 # Keywords of hand-written schemas that say which type is meant where none is stated.
@@ -162,6 +163,11 @@ def show_scalar(value: Any, slot: Slot) -> str:
     shown = show_plain(in_digits(value, slot), slot)
     is_text = not isinstance(value, str) or read_scalar(shown, slot) == value
     return shown if is_text else json.dumps(value, ensure_ascii=False)
+
+
+def show_number(value: Any, slot: Slot) -> str:
+    """Return a whole number without “.0”; left as it is displayed, it stays the number that it was."""
+    return show_plain(plain_number(value), slot)
 
 
 def read_flag(raw: str, slot: Slot) -> Any:

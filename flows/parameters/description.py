@@ -11,6 +11,7 @@ from flows.parameters.schema import MISSING, Node, Unusable, prepare
 from flows.parameters.secrets import default_of, mask
 from flows.parameters.walk import types_of
 from flows.prefect_api.records import JSON
+from flows.wording import plain_number
 
 TYPES = {
     "string": "text",
@@ -115,7 +116,7 @@ def kind(one: Slot, lists: int = 0) -> str:
 def limits(node: Node) -> str:
     """Describe the bounds, such as " from 1 to 1000" or " of at most 20 characters"."""
     words = [
-        f" {word} {node[key]}"
+        f" {word} {plain_number(node[key])}"
         for key, word in (
             ("minimum", "from"),
             ("exclusiveMinimum", "above"),

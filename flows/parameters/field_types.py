@@ -176,7 +176,7 @@ EXAMPLES = {
 }
 
 TEXT = Kind(text_area, emptied="")
-NUMBER = Kind(lambda slot, displayed: widgets.number(slot.node, displayed), coercion.read_number)
+NUMBER = Kind(lambda slot, displayed: widgets.number(slot.node, displayed), coercion.read_number, coercion.show_number)
 FLAG = Kind(flag, coercion.read_flag)
 CHOICE = Kind(choice, coercion.read_choice, coercion.show_choice)
 SEARCHED = Kind(entry("text", autocomplete="off"), read_searched, show_searched, searched_hint)

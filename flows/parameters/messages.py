@@ -8,7 +8,7 @@ from typing import Any
 from jsonschema.exceptions import ValidationError
 
 from flows.parameters.formats import FORMAT_SENTENCES
-from flows.wording import plural
+from flows.wording import plain_number, plural
 
 KINDS = {
     "array": "a list",
@@ -30,7 +30,7 @@ def one_of(words: list[str]) -> str:
 
 def spelled(value: Any) -> str:
     """Return a value of the schema for a message, shortened to 60 characters."""
-    text = value if isinstance(value, str) and value else json.dumps(value)
+    text = value if isinstance(value, str) and value else json.dumps(plain_number(value))
     return text if len(text) <= 60 else text[:59] + "…"
 
 

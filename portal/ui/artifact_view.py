@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from markdown_it import MarkdownIt
 
 from flows.plain_text import prose
+from flows.wording import plain_number
 from runs.models import Artifact
 
 # A table artifact may hold anything; the page has to stay loadable.
@@ -54,7 +55,7 @@ def shown(artifact: Artifact) -> Shown:
     if artifact.type == "table" and (rows := rows_of(data)) is not None:
         return table(artifact, icon, rows)
     if artifact.type == "progress" and isinstance(data, int | float):
-        return Shown(artifact, icon, percent=round(min(max(float(data), 0.0), 100.0), 1))
+        return Shown(artifact, icon, percent=plain_number(round(min(max(float(data), 0.0), 100.0), 1)))
     if data is None:
         return Shown(artifact, icon, note="Empty, or too large to display. Open it in Prefect.")
     return Shown(artifact, icon, html=None, note=prose(cell(data)))
@@ -93,5 +94,5 @@ def table(artifact: Artifact, icon: str, data: list[dict[str, Any]]) -> Shown:
 
 
 def cell(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(plain_number(value), ensure_ascii=False)
     return prose(text if len(text) <= LONGEST_CELL else f"{text[:LONGEST_CELL]}…")

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from flows.wording import plain_number
 from portal.ui.rule_labels import Badge
 from runs.models import Hook, HookDelivery
 
@@ -58,4 +59,4 @@ def mapping_rows(mapping: Mapping[str, Any], whole: str = "the whole body") -> I
 
 
 def written(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(plain_number(value), ensure_ascii=False)

@@ -7,15 +7,17 @@ import re
 from math import floor
 from typing import Any
 
+from flows.wording import plain_number
+
 # The beginning of an item of a list.
 ITEM = re.compile(r"[-*•]\s|\d+[.)]\s")
 
 
 def json_text(value: Any) -> str:
-    """Return text as it is, everything else as JSON."""
+    """Return text as it is, a whole number without “.0”, and everything else as JSON."""
     if value is None:
         return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return value if isinstance(value, str) else json.dumps(plain_number(value), ensure_ascii=False)
 
 
 def unwrap(text: str) -> str:
@@ -37,7 +39,7 @@ def number(text: str | None, *, otherwise: int | None = None) -> int | None:
 
 def share(found: float | None) -> str:
     """Return a share from 0 to 1 as a percentage, rounded down: 100 % means that nothing failed."""
-    return "-" if found is None else f"{floor(found * 1000) / 10:.1f} %"
+    return "-" if found is None else f"{plain_number(floor(found * 1000) / 10)} %"
 
 
 def share_tone(found: float | None) -> str:

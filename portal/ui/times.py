@@ -9,6 +9,8 @@ from django.utils.functional import lazy
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from flows.wording import plain_number
+
 # size of the unit in seconds, its name, and the size and name of the smaller unit displayed with it
 UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
 NEVER = format_html('<span class="portal-faint">{}</span>', "-")
@@ -25,10 +27,10 @@ def span(seconds: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Format a finished duration: milliseconds below a second, tenths below ten seconds."""
+    """Format a finished duration: milliseconds below a second, tenths below ten seconds if there are any."""
     if seconds < 0.9995:
         return f"{max(seconds, 0) * 1000:.0f} ms"
-    return f"{seconds:.1f} s" if seconds < 10 else span(seconds)
+    return f"{plain_number(round(seconds, 1))} s" if seconds < 10 else span(seconds)
 
 
 def age(at: datetime, now: datetime) -> str:

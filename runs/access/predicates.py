@@ -12,6 +12,7 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.validators import extend
 
 from flows.parameters import formats
+from flows.wording import plain_number
 
 LONGEST = 10_000
 DEEPEST = 12
@@ -164,7 +165,7 @@ def describe(predicate: Predicate) -> str:
 
 def _describe(predicate: Predicate) -> Iterator[str]:
     for name, node in predicate.get("properties", {}).items():
-        words = [_choice(node), *(text.format(node[key]) for key, text in BOUNDS.items() if key in node)]
+        words = [_choice(node), *(text.format(plain_number(node[key])) for key, text in BOUNDS.items() if key in node)]
         words = [text for text in words if text]
         plain = {"enum", "const", "type", "title", "description", *BOUNDS}
         # Words only where they say all of it; otherwise the JSON, so that nothing is left out.
@@ -183,7 +184,7 @@ def _describe(predicate: Predicate) -> Iterator[str]:
 
 def _choice(node: Mapping[str, Any]) -> str:
     choices = [node["const"]] if "const" in node else node.get("enum", [])
-    return " or ".join(each if isinstance(each, str) else json.dumps(each) for each in choices)
+    return " or ".join(each if isinstance(each, str) else json.dumps(plain_number(each)) for each in choices)
 
 
 def narrowed(schema: Mapping[str, Any], predicates: Sequence[Predicate]) -> dict[str, Any]:

@@ -296,6 +296,7 @@ def test_an_untouched_default_is_resolved_as_if_nothing_was_sent(name: str) -> N
         ("dt", "2026-01-31"),
         ("t", "14:30:00+01:00"),
         ("fl", 1e-7),
+        ("fl", 2.0),
         ("s", ""),
         ("fl", 10000000000000000000),
         ("dec", "1.50"),
@@ -328,6 +329,12 @@ def test_a_browsers_own_spelling_is_no_change() -> None:
     given = {"value": "2026-01-31T14:30:00.000000Z"}
     with timezone.override("UTC"):
         assert resolved(typed_into(only("dt"), given, value="2026-01-31T14:30")) == given["value"]
+
+
+def test_a_whole_number_is_displayed_without_a_point_and_left_alone_stays_as_it_was() -> None:
+    form = typed_into(schema({"type": "number", "minimum": 1.0}), {"value": 2.0})
+    assert page(form).controls["parameters-value"]["value"] == "2"
+    assert json.dumps(resolved(form)) == "2.0"
 
 
 def test_a_field_that_was_not_sent_keeps_its_value() -> None:

@@ -28,9 +28,11 @@ def test_a_span_has_two_units_at_most(seconds: float, expected: str) -> None:
 
 def test_tenths_count_only_when_little_is_there_to_count() -> None:
     assert times.duration(0.0412) == "41 ms"
-    assert times.duration(0.9996) == "1.0 s"
+    assert times.duration(0.9996) == "1 s"
     assert times.duration(-1) == "0 ms"
+    assert times.duration(4.0) == "4 s"
     assert times.duration(9.94) == "9.9 s"
+    assert times.duration(9.96) == "10 s"
     assert times.duration(10.5) == "10 s"
 
 
