@@ -32,7 +32,7 @@ EXITS: dict[int, str] = {
 FAILURES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.DOTALL), sentence)
     for pattern, sentence in (
-        (r"exceeded timeout of ([\d.]+) second", "Timed out after {0} s."),
+        (r"exceeded timeout of ([\d.]+?)(?:\.0)? second", "Timed out after {0} s."),
         (
             r"Validation of flow parameters failed with error:\s*(.*)",
             "Invalid parameters. {0}",

@@ -2283,6 +2283,20 @@ SABOTAGES = (
         "    return (), reading_of(environments)",
     ),
     Sabotage(
+        "a follower that has stopped is displayed as running",
+        ("tests/portal/ui/test_freshness.py::test_the_dot_says_what_is_wrong_in_shape_and_words",),
+        "portal/ui/freshness.py",
+        "status.followed_at is not None and now - status.followed_at <= FOLLOWER_LATE",
+        "status.followed_at is not None",
+    ),
+    Sabotage(
+        "the header names environments that its reader does not see",
+        ("tests/portal/ui/test_freshness.py::test_the_dot_of_a_page_is_of_the_environments_that_its_reader_sees",),
+        "portal/ui/freshness.py",
+        "places = permissions_of(request).environments().filter(is_active=True).select_related",
+        "places = Environment.objects.filter(is_active=True).select_related",
+    ),
+    Sabotage(
         "a changed address past the portal raises no alarm",
         ("tests/runs/governance/test_outside_changes.py::test_a_change_past_the_portal_is_reported_once",),
         "runs/governance/outside_changes.py",

@@ -185,6 +185,6 @@ def runs_synced_at(environment: Environment) -> datetime | None:
 
 
 def record_followed(server: Server, at: datetime) -> None:
-    """Record a heartbeat of the event stream."""
+    """Record a heartbeat of the follower of this server."""
     health_of(server)
     Health.objects.filter(server=server).update(followed_at=at)

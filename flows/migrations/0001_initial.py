@@ -297,7 +297,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "followed_at",
-                    models.DateTimeField(help_text="Last heartbeat of the event stream.", null=True),
+                    models.DateTimeField(help_text="Last heartbeat of the event follower.", null=True),
                 ),
             ],
             options={"verbose_name_plural": "health"},

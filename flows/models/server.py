@@ -128,7 +128,7 @@ class Health(StoredRow):
     history_recent_at = models.DateTimeField(
         null=True, help_text="When active runs, and those that ended since it began, were last read."
     )
-    followed_at = models.DateTimeField(null=True, help_text="Last heartbeat of the event stream.")
+    followed_at = models.DateTimeField(null=True, help_text="Last heartbeat of the event follower.")
 
     class Meta:
         verbose_name_plural = "health"

@@ -63,6 +63,7 @@ class EnvironmentStatus:
     checked_at: datetime | None = None
     synced_at: datetime | None = None
     runs_synced_at: datetime | None = None
+    followed_at: datetime | None = None
     sync_message: str = ""
     # How far the first reading of all runs is, while it goes on.
     first_reading: str = ""
@@ -112,6 +113,7 @@ def status_of(environment: Environment) -> EnvironmentStatus:
         checked_at=health.checked_at,
         synced_at=health.synced_at if is_own else None,
         runs_synced_at=health.runs_synced_at if is_own else None,
+        followed_at=health.followed_at,
         sync_message=health.sync_message,
         first_reading=describe_first_reading(health, environment) if is_own else "",
     )

@@ -20,13 +20,35 @@ from runs.models import Freeze
 # The follower syncs runs every 15 s and the periodic tasks sync everything every minute. Four missed rounds are no
 # coincidence.
 LATE = timedelta(minutes=4)
+# The follower records a heartbeat every 5 s. Without it the periodic tasks still sync everything every minute.
+FOLLOWER_LATE = timedelta(minutes=1)
+
+# What the dot of the header can say, the worst first: kind -> (shape, tone, sentence). Shapes, because not everybody
+# tells the colours apart.
+DOTS: dict[str, tuple[str, str, str]] = {
+    "unreachable": ("square", "red", "Data from Prefect is out of date: Prefect is unreachable."),
+    "late": ("triangle", "amber", "Data from Prefect is out of date."),
+    "unread": ("ring", "blue", "Data from Prefect is not complete yet."),
+    "unfollowed": ("triangle", "amber", "Data from Prefect may be a minute old: the event follower is not running."),
+    "disabled": ("ring", "grey", "Not synced: the environment is disabled."),
+    "current": ("circle", "green", "Data from Prefect is up to date."),
+}
+# The codes of `Freshness` that have a kind of another name.
+KINDS = {
+    "down": "unreachable",
+    "refused": "unreachable",
+    "overdue": "late",
+    "unknown": "unread",
+    "never_synced": "unread",
+    "first_reading": "unread",
+}
 
 Source = Literal["runs", "deployments"]
 
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """What a page shows about one environment: one line while `code` is empty, else a banner in this tone."""
+    """What a page shows about one environment: a dot while `code` is empty, else a banner in this tone."""
 
     environment: Environment
     code: str  # "", a state of `EnvironmentStatus`, "never_synced", "first_reading" or "late"
@@ -36,6 +58,14 @@ class Freshness:
     advice: str = ""
     icon: str = "hourglass_empty"
     freeze: Freeze | None = None
+    is_followed: bool = False
+
+    @property
+    def dot(self) -> str:
+        """Return the kind of dot that this environment alone would have."""
+        if not self.code:
+            return "current" if self.is_followed else "unfollowed"
+        return KINDS.get(self.code, self.code)
 
     @property
     def is_trouble(self) -> bool:
@@ -83,8 +113,9 @@ def freshness_from(status: EnvironmentStatus, what: Source, now: datetime) -> Fr
             f"The {what} of {environment} are out of date although the server is reachable.",
             status.sync_message if what == "deployments" else "Check the logs of the follower and the tasks.",
         )
-    # 3. Fine: one line with the time.
-    return Freshness(environment, "", "green", synced_at)
+    # 3. Fine: the dot alone.
+    is_followed = status.followed_at is not None and now - status.followed_at <= FOLLOWER_LATE
+    return Freshness(environment, "", "green", synced_at, is_followed=is_followed)
 
 
 def freshness_of(environments: Iterable[Environment], what: Source) -> list[Freshness]:
@@ -106,14 +137,50 @@ def freshness_of_all(request: HttpRequest, what: Source) -> list[Freshness]:
     )
 
 
+def freshness_in_frame(request: HttpRequest) -> list[Freshness]:
+    """Return the freshness of the runs of all that the reader sees, for pages without data of their own."""
+    places = permissions_of(request).environments().filter(is_active=True).select_related("server__health")
+    return [freshness_of_runs(place) for place in places]
+
+
+def freshness_of_runs(environment: Environment) -> Freshness:
+    """Return the freshness of the runs of one environment, without its freeze; select `server__health` with it."""
+    return freshness_from(status_of(environment), "runs", timezone.now())
+
+
 @dataclass(frozen=True, slots=True)
-class ListFreshness:
+class Dot:
+    """The dot in the header: the worst of the environments, each of which its tooltip names."""
+
+    kind: str  # a key of `DOTS`, empty for no dot
+    places: Sequence[Freshness]
+
+    @property
+    def shape(self) -> str:
+        return DOTS[self.kind][0]
+
+    @property
+    def tone(self) -> str:
+        return DOTS[self.kind][1]
+
+    @property
+    def label(self) -> str:
+        return DOTS[self.kind][2]
+
+
+def dot_of(found: Sequence[Freshness]) -> Dot:
+    """Return the dot for these environments; it has no kind where there is none."""
+    kinds = {one.dot for one in found}
+    return Dot(next((kind for kind in DOTS if kind in kinds), ""), found)
+
+
+@dataclass(frozen=True, slots=True)
+class ListProblems:
     """What a list across environments shows in one line; the rest is on the overview and on their pages.
 
     `needing` are the names of the environments that are out of order or frozen, with a sentence each.
     """
 
-    oldest: datetime | None
     needing: list[tuple[str, str]]
     codes: str
 
@@ -127,13 +194,12 @@ class ListFreshness:
         return " ".join(sentence for _, sentence in self.needing)
 
 
-def in_one_line(found: Sequence[Freshness]) -> ListFreshness:
-    """Return the oldest time of a sync, and which environments need attention."""
-    synced = [one.synced_at for one in found if one.synced_at and not one.is_trouble]
+def problems_in_one_line(found: Sequence[Freshness]) -> ListProblems:
+    """Return which environments need attention."""
     needing = [
         (str(one.environment), one.sentence if one.is_trouble else f"{one.environment} is frozen.")
         for one in found
         if one.is_trouble or one.freeze
     ]
     codes = [one.code or "frozen" for one in found if one.is_trouble or one.freeze]
-    return ListFreshness(min(synced, default=None), needing, " ".join(dict.fromkeys(codes)))
+    return ListProblems(needing, " ".join(dict.fromkeys(codes)))

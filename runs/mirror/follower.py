@@ -135,7 +135,7 @@ class Follower:
             group.create_task(self.tail())
             group.create_task(self.sweep())
             group.create_task(self.complete())
-            group.create_task(self.every(CHECK_SECONDS, revive))
+            group.create_task(self.every(CHECK_SECONDS, watch))
 
     async def listen(self) -> None:
         """Collect ids from the stream; reconnect when it breaks, and sweep for what was missed."""
@@ -287,7 +287,6 @@ def refresh_state(environment: Environment, hints: set[UUID]) -> None:
     # visible here under other rules. The sweep after that sync reads what is dropped now.
     if health.is_synced(environment):
         mirror.refresh_state(environment, hints)
-    health.record_followed(environment.server, timezone.now())
 
 
 def sweep(environment: Environment) -> Swept | None:
@@ -299,9 +298,10 @@ def is_up(server: Server) -> bool:
     return health.health_of(server).state == Health.State.UP
 
 
-def revive(environment: Environment) -> None:
-    """Check a server that is down; when it is back, sync and send what waited for it."""
+def watch(environment: Environment) -> None:
+    """Record a heartbeat. Check a server that is down; when it is back, sync and send what waited for it."""
     server = environment.server
+    health.record_followed(server, timezone.now())
     if not is_up(server) and health.check(server).state == Health.State.UP:
         queue.enqueue("runs.tasks.sync", server.pk)
         queue.enqueue("runs.tasks.requeue_due")

@@ -101,7 +101,7 @@ def take_pictures(otto: Visitor, anna: Visitor, axel: Visitor) -> None:
 def take(page: Page, name: str) -> None:
     page.wait_for_load_state("load")
     if page.locator("[data-live-topics]").count():
-        expect(page.get_by_text("Live", exact=True)).to_be_visible()
+        expect(page.locator("[data-freshness][data-state=live]")).to_be_attached()
     picture = with_palette(page.screenshot(animations="disabled", caret="hide"))
     (FOLDER / f"{name}.png").write_bytes(picture)
     print(f"{name}.png: {len(picture) // 1000} kB{' - too large' if len(picture) > LARGEST else ''}")

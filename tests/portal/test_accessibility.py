@@ -116,6 +116,27 @@ def test_the_keyboard_reaches_content_and_menus(pages: Pages, chromium: str) -> 
         page.wait_for_url(f"{ORIGIN}{reverse('admin:flows_deployment_changelist')}")
 
 
+def test_the_tooltip_of_the_header_opens_with_focus_and_closes_with_escape(pages: Pages, chromium: str) -> None:
+    with open_browser(chromium) as browser:
+        for width, height in SIZES.items():
+            page = open_page(browser, pages, "dark")
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(f"{ORIGIN}{reverse('profile')}")
+            dot, tip = page.locator(".portal-freshness-button"), page.get_by_role("tooltip")
+            expect(tip).to_be_hidden()
+            dot.focus()
+            expect(tip).to_be_visible()
+            assert violations(page) == []
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            page.keyboard.press("Escape")
+            expect(tip).to_be_hidden()
+            expect(dot).to_be_focused()
+            # The next time it opens again.
+            dot.blur()
+            dot.focus()
+            expect(tip).to_be_visible()
+
+
 def test_a_popover_takes_the_focus_and_gives_it_back(pages: Pages, chromium: str) -> None:
     with open_browser(chromium) as browser:
         page = open_page(browser, pages, "light")

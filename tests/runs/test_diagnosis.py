@@ -169,7 +169,7 @@ def test_a_run_without_a_deployment_is_explained_too() -> None:
             "encountered",
         ),
         ("Flow run encountered an exception: Stopped: Stopped at 50 %", "Failed: Stopped at 50 %.", "Stopped:"),
-        ("Flow run exceeded timeout of 5.0 second(s)", " 5.0 s.", "Flow run"),
+        ("Flow run exceeded timeout of 5.0 second(s)", " 5 s.", "Flow run"),
         ("2/5 states failed.", "2/5 tasks ", "states"),
         (
             "Validation of flow parameters failed with error: ParameterTypeError: 1 error\n  month\n    bad",

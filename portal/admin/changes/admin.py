@@ -22,7 +22,7 @@ from portal.admin.changes import page
 from portal.admin.changes.filters import ConcernFilter, PhaseFilter
 from portal.auth.request_user import actor_of, permissions_of
 from portal.lists.change_list import KeysetList
-from portal.ui import times
+from portal.ui import freshness, times
 from portal.ui.text import number
 from runs import changes, requests
 from runs.access.whole_chains import sees_whole_chain
@@ -145,13 +145,16 @@ class ChangeRequestAdmin(RestrictedAdmin):
     ) -> HttpResponse:
         if request.method not in ("GET", "HEAD"):
             return HttpResponseNotAllowed(["GET", "HEAD"])
-        change: ChangeRequest = self.visible_or_404(request, object_id)
+        rows = self.get_queryset(request).select_related("environment__server__health")
+        change: ChangeRequest = self.visible_or_404(request, object_id, rows)
         frame = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": f"Change request {change.pk}",
             "original": change,
         }
+        if change.environment:
+            frame["freshness"] = [freshness.freshness_of_runs(change.environment)]
         # Who may approve and who may reject depend on the same grants.
         with shared_reads():
             found = page.context(change, actor_of(request), permissions_of(request), request.GET)

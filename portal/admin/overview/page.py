@@ -6,6 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from django.utils import timezone
 
 from portal.admin.audit import oversight
 from portal.admin.deployments.list import pinned_rows
@@ -23,7 +24,7 @@ from portal.admin.overview.overseen import overseen
 from portal.admin.overview.pending_approvals import pending_approvals
 from portal.auth.request_user import permissions_of
 from portal.ops import database_checks
-from portal.ui import audit_panel
+from portal.ui import audit_panel, freshness
 from runs.models import Run, Verb
 from runs.trend_sums import Readable
 
@@ -37,6 +38,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     context |= {
         "title": "Overview",
         "tiles": found,
+        "freshness": [freshness.freshness_from(tile.status, "runs", timezone.now()) for tile in found],
         "first_steps": first_steps.first_steps(request, places),
         "pending": pending_approvals(request),
         "to_review": to_review(request, permissions),

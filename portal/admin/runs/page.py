@@ -14,6 +14,7 @@ from flows import canonical
 from flows.models import Deployment
 from flows.parameters.description import describe
 from flows.plain_text import prose
+from flows.wording import plain_number
 from portal.admin.runs import actions, cancel_ladder, graph, headline, log, run_activity, task_groups, task_table
 from portal.admin.runs.subflows import subflows_of
 from portal.ui import artifact_view, freshness, palette
@@ -155,5 +156,5 @@ def table(values: Mapping[str, Any], deployment: Deployment | None, *, compares:
 
 
 def pretty(value: Any) -> str:
-    """Return text, and everything else as indented JSON, cleaned for display: stored values stay exact."""
-    return prose(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
+    """Return text, a whole number without “.0”, and everything else as indented JSON, cleaned for display."""
+    return prose(value if isinstance(value, str) else json.dumps(plain_number(value), indent=2, ensure_ascii=False))

@@ -32,6 +32,21 @@
         }
     });
 
+    // The tooltip of the dot in the header closes with Escape, until it is left.
+    document.addEventListener("keydown", ({ key }) => {
+        if (key === "Escape") {
+            document.querySelector("[data-freshness]")?.setAttribute("data-dismissed", "");
+        }
+    });
+    for (const name of ["focusout", "pointerout"]) {
+        document.addEventListener(name, ({ target, relatedTarget }) => {
+            const dot = target.closest?.("[data-freshness]");
+            if (dot && !dot.contains(relatedTarget)) {
+                dot.removeAttribute("data-dismissed");
+            }
+        });
+    }
+
     // "g", then the letter of a page. The list of shortcuts has the links, and so only those that the reader has.
     const WRITABLE = "input, textarea, select, [contenteditable], dialog[open] *";
     const PATIENCE = 1500; // milliseconds for the second key

@@ -4,7 +4,8 @@
  * Usage in a page:
  *
  *   {% include "portal/_live.html" with topics="run=12" poll=5 %}
- *       Declares what the page shows, and renders the small mark "live". `topics` is the query string of /admin/live/:
+ *       Declares what the page shows. Whether updates arrive is said by the dot in the header, [data-freshness], and in
+ *       words beside it only when they do not. `topics` is the query string of /admin/live/:
  *       run=PK, request=PK, list=runs, list=requests, joined by "&"; empty for a page that is only polled.
  *       `poll` is the number of seconds between two refreshes without a stream (10 when left out).
  *
@@ -43,20 +44,15 @@
     const MIN_LIST_INTERVAL = 3000;
     const SLOWEST_WITH_STREAM = 30000; // the age of the data and the status of environments send no events
     const SLOWEST_WITH_ROWS = 120000; // the rows come by themselves
-    const LABELS = {
-        connecting: "Connecting",
-        live: "Live",
-        polling: "Polling",
-        offline: "Offline",
-        ended: "Not updating",
-    };
-    const TITLES = {
-        connecting: "",
-        live: "Updates automatically.",
-        polling: "Checks for updates every few seconds.",
+    const SENTENCES = {
+        connecting: "Connecting for updates.",
+        live: "This page updates itself.",
+        polling: "This page checks for updates every few seconds.",
         offline: "The portal is not reachable. Retrying.",
         ended: "You are signed out or no longer have access. Reload the page.",
     };
+    // Beside the dot, when the page has stopped.
+    const LABELS = { offline: "Offline", ended: "Not updating" };
 
     const MOST_COUNTED = 99;
     const RETRY_STREAM = 60000;
@@ -68,10 +64,17 @@
     let hasEnded = false;
 
     function say(state) {
-        if (mark && mark.dataset.state !== state) {
-            mark.dataset.state = state;
-            mark.title = TITLES[state];
-            mark.querySelector("[data-live-label]").textContent = LABELS[state];
+        const dot = mark && document.querySelector("[data-freshness]");
+        if (dot && dot.dataset.state !== state) {
+            dot.dataset.state = state;
+            dot.hidden = false;
+            const label = dot.querySelector("[data-live-label]");
+            label.textContent = LABELS[state] || "";
+            label.title = SENTENCES[state];
+        }
+        // The tooltip can have come with a refresh.
+        for (const status of dot?.querySelectorAll("[data-live-status]") || []) {
+            write(status, SENTENCES[state]);
         }
     }
 

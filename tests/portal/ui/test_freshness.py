@@ -106,3 +106,58 @@ def test_lists_say_in_one_line_what_needs_attention(
         assert f"{reverse('admin:index')}#environments" in page
         assert 'data-key="frozen-' not in page
         assert "<b>within" not in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "columns"),
+    [
+        ("current", {}),
+        ("unfollowed", {"followed_at": None}),
+        ("unfollowed", {"followed_at": timezone.now() - timedelta(hours=1)}),
+        ("late", {"runs_synced_at": timezone.now() - timedelta(hours=1)}),
+        ("late", {"checked_at": timezone.now() - timedelta(hours=1)}),
+        ("unread", {"runs_synced_at": None}),
+        ("unread", {"checked_at": None}),
+        ("unreachable", {"state": "down"}),
+        ("unreachable", {"state": "refused"}),
+    ],
+)
+def test_the_dot_says_what_is_wrong_in_shape_and_words(kind: str, columns: dict[str, Any], judged: Make) -> None:
+    dot = freshness.dot_of([judged(**{"followed_at": timezone.now()} | columns)])
+    assert dot.kind == kind
+    shapes = {name: shape for name, (shape, _, _) in freshness.DOTS.items()}
+    assert dot.shape == shapes[kind]
+    assert (dot.shape == shapes["current"]) == (kind == "current")
+
+
+def test_the_dot_is_that_of_the_worst_environment(dev: Environment, prod: Environment, judged: Make) -> None:
+    Health.objects.create(server=prod.server, state="down", checked_at=timezone.now(), synced_for=[prod.pk])
+    judged(followed_at=timezone.now())
+    both = freshness.freshness_of(Environment.objects.select_related("server__health"), "runs")
+    assert freshness.dot_of(both).kind == "unreachable"
+    assert freshness.dot_of([]).kind == ""
+
+
+def test_each_page_has_the_dot_in_its_header_and_no_words_while_all_is_well(
+    judged: Make, a_run: Callable[..., Run], viewer: User, login: Callable[[User], Client]
+) -> None:
+    judged(followed_at=timezone.now())
+    client = login(viewer)
+    run = reverse("admin:runs_run_change", args=[a_run("RUNNING").pk])
+    for address in (reverse("admin:index"), reverse("admin:runs_run_changelist"), run, reverse("profile")):
+        page = client.get(address).content.decode()
+        header, _, content = page.partition("</header>")
+        assert (attributes(header, "data-dot"), attributes(content, "data-dot")) == (["current"], [])
+        assert attributes(header, "aria-label").count(freshness.DOTS["current"][2]) == 1
+        assert not [key for key in attributes(content, "data-key") if key.startswith("trouble-")]
+
+
+def test_the_dot_of_a_page_is_of_the_environments_that_its_reader_sees(
+    judged: Make, prod: Environment, a_run: Callable[..., Run], viewer: User, login: Callable[[User], Client]
+) -> None:
+    judged(followed_at=timezone.now())
+    Health.objects.create(server=prod.server, state="down", checked_at=timezone.now(), synced_for=[prod.pk])
+    a_run("RUNNING")
+    page = login(viewer).get(reverse("profile")).content.decode()
+    assert attributes(page, "data-dot") == ["current"]
+    assert f"freshness-{prod.pk}" not in attributes(page, "data-key")

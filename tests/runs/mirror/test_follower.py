@@ -192,13 +192,17 @@ def test_a_server_that_comes_back_is_noticed_and_read(
     following(dev, story)
 
 
-def test_the_event_stream_s_age_is_known(dev: Environment, fake: FakePrefect) -> None:
-    (deployment,) = fake.deployments()
-    began = datetime.now(UTC)
+def test_a_follower_records_heartbeats_also_when_nothing_happens(
+    dev: Environment, fake: FakePrefect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(follower, "CHECK_SECONDS", 0.2)  # clocks
+
+    def followed_after(moment: datetime) -> Callable[[], bool]:
+        return lambda: Health.objects.filter(followed_at__gte=moment).exists()
 
     async def story() -> None:
-        fake.add_run(deployment.id, state_type="RUNNING")
-        await until(lambda: Health.objects.filter(followed_at__gte=began).exists())
+        await until(followed_after(datetime.now(UTC)))
+        await until(followed_after(datetime.now(UTC)))
 
     following(dev, story)
 

@@ -94,7 +94,7 @@ def test_runs_of_one_task_are_counted(pair: tuple[Run, Run], viewer: User, login
     for number in range(3):
         task(left, f"load-{number}", "COMPLETED", 4)
     section = next(each for each in compare(login(viewer), left, right).context["sections"] if each.title == "Tasks")
-    assert section.rows[0].left == "3 Completed · median 4.0 s"
+    assert section.rows[0].left == "3 Completed · median 4 s"
 
 
 def test_artifacts_are_compared_by_key(pair: tuple[Run, Run], viewer: User, login: Login) -> None:
