@@ -175,8 +175,9 @@ def report(result: dict[str, Any]) -> None:
         )
     for reader, rows in result.get("costs", {}).items():
         few, many = map(str, result["sizes"])
-        # A list with more rows is not the same page.
-        same = {name: row["ratio"] for name, row in rows.items() if row[many]["rows"] <= row[few]["rows"] * 1.1}
+        # A list with more rows is not the same page. Figures that were kept from before have no rows.
+        counted = {name: (row[few].get("rows", 0), row[many].get("rows", 0)) for name, row in rows.items()}
+        same = {name: row["ratio"] for name, row in rows.items() if counted[name][1] <= counted[name][0] * 1.1}
         dear = {name: ratio for name, ratio in same.items() if ratio > 1.2}
         named = ", ".join(f"{name} {ratio}" for name, ratio in sorted(dear.items(), key=lambda each: -each[1]))
         print(
