@@ -36,8 +36,11 @@ class Answers:
         requests.Session.send = watched  # type: ignore[method-assign]  # there is no other way to see them
 
     def last(self, *, is_sent: bool) -> dict[str, Any]:
-        """Return the last answer; of a message that was not accepted, the last one that is an error."""
-        found = self.found if is_sent else [each for each in self.found if each.status_code >= 300] or self.found
+        """Return the last answer that says what Apprise says, {} without one.
+
+        Some services answer 200 to what they refuse, and Apprise reads it in the text; some of several calls may fail.
+        """
+        found = [each for each in self.found if (each.status_code < 300) == is_sent]
         if not found:
             return {}
         answer = found[-1]

@@ -100,8 +100,8 @@ ENQUEUE = """
     SELECT pg_notify(%(channel)s, '')
 """
 
-# Whether `take` may find something. Each process asks this every second, and after each notification: a plain statement
-# costs a tenth of what `take` does.
+# Whether `take` may find something. Each process asks this every second, and after each notification: a plain
+# statement costs far less than `take` does.
 MAY_BE_DUE = """
     SELECT EXISTS (
         SELECT FROM runs_queuedtask

@@ -196,13 +196,11 @@ def send_by_apprise(address: str, body: bytes) -> Answer:
     except subprocess.TimeoutExpired:
         raise NoAnswer("Response timed out") from None
     found = json.loads(done.stdout or "{}")
-    status = found.get("status")
-    # Some services answer 200 to what they refuse, and Apprise reads it in the text.
-    if done.returncode and (status is None or 200 <= status < 300):
+    if found:
+        return Answer(found["status"], found["text"], pinned_http.retry_after(found["retry_after"]))
+    if done.returncode:
         raise NoAnswer("The service did not accept the message, or could not be reached")
-    if status is None:
-        return Answer(200, "", None)
-    return Answer(status, found["text"], pinned_http.retry_after(found["retry_after"]))
+    return Answer(200, "", None)
 
 
 def clean(text: str, address: str, secret: str) -> str:

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import requests
 from django.contrib.auth.models import User
 from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
@@ -17,6 +18,7 @@ from flows import encryption
 from flows.models import Environment
 from runs import key_rotation, notifications, tasks
 from runs.actors import Actor
+from runs.apprise_process import Answers
 from runs.models import AuditEntry, Channel, Delivery, Notification, RowVersion
 from runs.models.notification import Topic
 from runs.notifications import channel_messages, channels, deliveries, pinned_http, sending
@@ -227,6 +229,28 @@ def test_another_service_is_sent_to_by_a_process_of_its_own(other_side: Receiver
 def test_an_answer_that_quotes_a_key_is_not_stored(address: str, text: str) -> None:
     assert sending.clean(text, address, "") == "The answer quotes the address and is not shown."
     assert sending.clean("too many messages", address, "") == "too many messages"
+
+
+@pytest.mark.parametrize(
+    ("statuses", "is_sent", "status"),
+    [
+        ([204], True, 204),
+        # One of its calls failed, and the service has the message all the same.
+        ([200, 410], True, 200),
+        ([410], True, None),
+        ([200, 429], False, 429),
+        # Refused in the text of an answer.
+        ([200], False, None),
+        ([], False, None),
+    ],
+)
+def test_an_answer_counts_that_says_what_apprise_says(statuses: list[int], is_sent: bool, status: int | None) -> None:
+    answers = Answers()
+    for each in statuses:
+        answer = requests.Response()
+        answer.status_code, answer.encoding, answer._content = each, "utf-8", b"said"
+        answers.found.append(answer)
+    assert answers.last(is_sent=is_sent).get("status") == status
 
 
 def test_another_service_is_reached_through_a_proxy_only_if_the_setting_says_so(
