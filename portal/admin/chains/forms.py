@@ -44,8 +44,8 @@ class ChainForm(forms.Form):
         label="Valid until",
         required=False,
         widget=forms.DateTimeInput({**INPUT, "type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="In your time zone. Then it cannot be run, until it is saved with a later end. Blank: as late as the "
-        "policies there allow, at most 366 days from now.",
+        help_text="In your time zone. After it, the chain cannot be run until it is saved with a later end. Blank: "
+        "as late as the policies there allow, at most 366 days from now.",
     )
     defaults = forms.CharField(
         label="Defaults of inputs",
