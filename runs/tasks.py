@@ -259,7 +259,7 @@ def check_schedules() -> None:
 
 
 def check_owners() -> None:
-    """Note which hooks, event rules and chains have an owner without permission."""
+    """Note which hooks, event rules and chains could not run what they run."""
     owner_checks.check()
 
 

@@ -1414,8 +1414,17 @@ SABOTAGES = (
         "a rule whose token allows nothing is said to run",
         ("tests/runs/automation/test_renewals.py::test_a_rule_needs_its_token_and_what_that_allows",),
         "runs/automation/owner_checks.py",
-        "replace(permissions[rule.owner_id], scope=scope).decide",
-        "permissions[rule.owner_id].decide",
+        "replace(permissions[rule.owner_id], scope=scope)",
+        "permissions[rule.owner_id]",
+    ),
+    Sabotage(
+        "a hook whose deployment was deleted is said to run",
+        (
+            "tests/runs/automation/test_renewals.py::test_one_whose_deployment_was_deleted_is_named_until_it_is_deployed_again",
+        ),
+        "runs/automation/owner_checks.py",
+        "        return refusal.message\n",
+        "        pass\n",
     ),
     Sabotage(
         "a chain is run after its end",

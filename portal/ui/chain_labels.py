@@ -36,8 +36,8 @@ def state_badge(chain: Chain) -> Badge:
         return Badge("Ended", "grey")
     if not chain.owner.is_active:
         return Badge("Owner disabled", "grey")
-    if chain.lacks_permission:
-        return Badge("Owner without permission", "amber")
+    if chain.obstacle:
+        return Badge("Cannot run", "amber")
     return Badge("Enabled", "green")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.utils import timezone
 
 from flows.wording import deployment_name
-from portal.ui.hook_labels import ALTERED, NO_PERMISSION
+from portal.ui.hook_labels import ALTERED, CANNOT_RUN
 from portal.ui.rule_labels import Badge
 from runs.automation import event_rules, rule_digest
 from runs.automation.rule_conditions import Condition
@@ -42,8 +42,8 @@ def state_badge(rule: EventRule) -> Badge:
         return Badge("Token ended", "amber")
     if rule.valid_until <= timezone.now():
         return Badge("Ended", "grey")
-    if rule.lacks_permission:
-        return NO_PERMISSION
+    if rule.obstacle:
+        return CANNOT_RUN
     return Badge("Enabled", "green")
 
 

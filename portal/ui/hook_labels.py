@@ -17,7 +17,7 @@ from runs.models import Hook, HookDelivery
 COLOURS = {"accepted": "green", "ignored": "grey", "refused": "amber"}
 ALTERED = Badge("Changed outside the portal", "red")
 # Of what would be refused, since the account that it acts as cannot run the deployment.
-NO_PERMISSION = Badge("No permission", "amber")
+CANNOT_RUN = Badge("Cannot run", "amber")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ def state_badge(hook: Hook) -> Badge:
         return Badge("Account disabled", "grey")
     if hook.owner_id != account.owner_id:
         return Badge("Waits for its new owner", "amber")
-    if hook.lacks_permission:
-        return NO_PERMISSION
+    if hook.obstacle:
+        return CANNOT_RUN
     return Badge("Enabled", "green")
 
 

@@ -27,7 +27,7 @@ from runs.automation.chain_checks import require_runnable
 from runs.automation.chain_definition import Definition
 from runs.automation.chain_items import require_each
 from runs.automation.chain_specs import outline
-from runs.automation.renewals import note_lacking
+from runs.automation.renewals import note_obstacles
 from runs.changes.states import ChangeState
 from runs.errors import Refused
 from runs.models import Chain, ChainRun, ChainStep, ChainVersion, ChangeRequest, RunSpec, Verb
@@ -77,7 +77,7 @@ def save(
             return newest
         if newest is None or newest.digest != digest:
             newest = insert_version(stored, found, digest, by_key, by)
-        update(stored, {**columns, "number": newest.number, "reminded_at": None, "lacks_permission": False})
+        update(stored, {**columns, "number": newest.number, "reminded_at": None, "obstacle": ""})
         act.subject, act.subject_kind, act.subject_name = stored, "", ""
         act.before = before if chain else {}
         act.after = {**describe(stored), "digest": digest, "definition": newest.definition}
@@ -126,9 +126,9 @@ def note_reminders(keys: Collection[int]) -> int:
     return Chain.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
-def note_permissions(lacking: Collection[int]) -> list[int]:
-    """Note of which enabled chains the owner cannot run every step; returns those of which they could before."""
-    return note_lacking(Chain.objects.filter(is_enabled=True), lacking)
+def note_checked(obstacles: Mapping[int, str]) -> list[int]:
+    """Note what prevents the runs of enabled chains; returns those of which nothing did before."""
+    return note_obstacles(Chain.objects.filter(is_enabled=True), obstacles)
 
 
 def require_may_define(environment: Environment, *, by: Actor) -> None:

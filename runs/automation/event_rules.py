@@ -24,7 +24,7 @@ from runs import audit
 from runs.access.decisions import Permissions, Target, covers
 from runs.actors import Actor, Kind
 from runs.automation import ends, rule_conditions, rule_digest, rule_matching, value_mapping
-from runs.automation.renewals import note_lacking
+from runs.automation.renewals import note_obstacles
 from runs.automation.value_mapping import Unusable
 from runs.errors import Refused
 from runs.governance import tokens
@@ -157,7 +157,7 @@ def resume(rule: EventRule, *, by: Actor, reason: str = "") -> None:
         Permissions.of(by).require(Verb.TRIGGER, stored.deployment)
         act.before, act.after = {"is_enabled": stored.is_enabled}, {"is_enabled": True}
         stored.is_enabled, stored.paused_by_name, stored.paused_why = True, "", ""
-        stored.lacks_permission = False
+        stored.obstacle = ""
         rule_digest.sign(stored)
 
 
@@ -213,7 +213,7 @@ def apply(rule: EventRule, name: str, columns: Mapping[str, Any], by: Actor) -> 
         raise Refused("event_rule.per_hour", f"Allow between 1 and {MOST_PER_HOUR} requests an hour.")
     rule.valid_until = ends.end_of([rule.deployment], rule.valid_until)
     # Who saves it has the permission.
-    rule.reminded_at, rule.lacks_permission = None, False
+    rule.reminded_at, rule.obstacle = None, ""
     rule.match_key = rule_matching.key_of(rule)
 
 
@@ -259,9 +259,9 @@ def note_reminders(keys: Collection[int]) -> int:
     return EventRule.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
-def note_permissions(lacking: Collection[int]) -> list[int]:
-    """Note of which enabled rules the owner cannot run the deployment; returns those of which they could before."""
-    return note_lacking(EventRule.objects.filter(is_enabled=True, deleted_at=None), lacking)
+def note_checked(obstacles: Mapping[int, str]) -> list[int]:
+    """Note what prevents the runs of enabled rules; returns those of which nothing did before."""
+    return note_obstacles(EventRule.objects.filter(is_enabled=True, deleted_at=None), obstacles)
 
 
 # Queries --------------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ for what is requested. Administrators can disable a hook and remove secrets, whi
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from runs.actors import Actor
 from runs.automation import LARGEST_BODY, ends, hook_digest, hook_mapping
 from runs.automation.hook_digest import sign
 from runs.automation.hook_messages import MOST_SECRETS, SCHEMES
-from runs.automation.renewals import note_lacking
+from runs.automation.renewals import note_obstacles
 from runs.errors import Refused
 from runs.governance.configuration import difference
 from runs.governance.rule_changes import oversees
@@ -180,9 +180,9 @@ def note_reminders(keys: Collection[int]) -> int:
     return Hook.objects.filter(pk__in=keys).update(reminded_at=timezone.now())
 
 
-def note_permissions(lacking: Collection[int]) -> list[int]:
-    """Note of which enabled hooks the account cannot run the deployment; returns those of which it could before."""
-    return note_lacking(Hook.objects.filter(is_enabled=True), lacking)
+def note_checked(obstacles: Mapping[int, str]) -> list[int]:
+    """Note what prevents the runs of enabled hooks; returns those of which nothing did before."""
+    return note_obstacles(Hook.objects.filter(is_enabled=True), obstacles)
 
 
 # What is required -----------------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Note which hooks, event rules and chains have an owner, or an account, without permission to run what they run.
+"""Note which hooks, event rules and chains could not run what they run, and why: an owner or an account without
+permission, a deployment that was deleted.
 
 Each request is decided when it is made; this says it before, on pages, on the overview and to their owners. Called
 every five minutes.
@@ -14,21 +15,24 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from flows.models import Environment
-from runs import events
-from runs.access.decisions import Decision, Permissions, permissions_of_each
+from flows import deployments
+from flows.models import Deployment
+from runs import events, requests
+from runs.access.decisions import Permissions, permissions_of_each
 from runs.automation import chains, event_rules, hooks
+from runs.automation.renewals import environment_of
+from runs.errors import Refused
 from runs.models import Chain, ChainStep, EventRule, Hook, RunEvent, ServiceAccount, Verb
 
 # Of a deployment, and large: nothing here reads it.
 UNREAD = [f"deployment__{name}" for name in ("parameter_schema", "parameter_defaults", "definition")]
-# Of hooks, event rules or chains.
-type Refusals = dict[Any, Decision]
+# Hook, event rule or chain -> why it cannot run; those that can are left out.
+type Obstacles = dict[Any, str]
 
 
 @transaction.atomic
 def check() -> None:
-    """Note of each one that is enabled whether it lacks permission; the grants of all are read in one query."""
+    """Note of each one that is enabled what prevents its runs; the grants of all are read in one query."""
     found_hooks = list(hooks.rows().filter(is_enabled=True).defer(*UNREAD))
     found_rules = list(event_rules.rows().filter(is_enabled=True, deleted_at=None).defer(*UNREAD))
     steps = list(chains.steps_of_enabled().defer(*UNREAD))
@@ -36,26 +40,40 @@ def check() -> None:
     accounts = [hook.account.user for hook in found_hooks]
     owners = [rule.owner for rule in found_rules]
     permissions = by_person([*accounts, *owners, *(each for group in savers.values() for each in group)])
-    refusals = refused({hook: of_hook(hook, permissions) for hook in found_hooks})
-    record(refusals, hooks.note_permissions(keys(refusals)))
-    refusals = refused({rule: of_rule(rule, permissions) for rule in found_rules})
-    record(refusals, event_rules.note_permissions(keys(refusals)))
-    refusals = of_chains(steps, savers, permissions)
-    record(refusals, chains.note_permissions(keys(refusals)))
+    of_hooks = {hook: of_hook(hook, permissions) for hook in found_hooks}
+    record(of_hooks, hooks.note_checked(by_key(of_hooks)))
+    of_rules = {rule: of_rule(rule, permissions) for rule in found_rules}
+    record(of_rules, event_rules.note_checked(by_key(of_rules)))
+    of_chains = obstacles_of_chains(steps, savers, permissions)
+    record(of_chains, chains.note_checked(by_key(of_chains)))
 
 
 def by_person(people: Iterable[User]) -> dict[int, Permissions]:
     return {each.user.pk or 0: each for each in permissions_of_each({person.pk: person for person in people}.values())}
 
 
-def of_hook(hook: Hook, permissions: Mapping[int, Permissions]) -> Decision:
-    return permissions[hook.account.user_id].decide(Verb.TRIGGER, hook.deployment)
+def of_hook(hook: Hook, permissions: Mapping[int, Permissions]) -> str:
+    return obstacle(hook.deployment, permissions[hook.account.user_id])
 
 
-def of_rule(rule: EventRule, permissions: Mapping[int, Permissions]) -> Decision:
-    """Return whether the owner can run the deployment with some values, also within the scopes of the rule's token."""
+def of_rule(rule: EventRule, permissions: Mapping[int, Permissions]) -> str:
+    """Return why the owner cannot run the deployment with any values, also within the scopes of the rule's token."""
     scope = event_rules.actor_of(rule, rule.deployment).scope
-    return replace(permissions[rule.owner_id], scope=scope).decide(Verb.TRIGGER, rule.deployment)
+    return obstacle(rule.deployment, replace(permissions[rule.owner_id], scope=scope))
+
+
+def obstacle(deployment: Deployment, permissions: Permissions) -> str:
+    """Return why every run would be refused; empty if nothing prevents them.
+
+    A deployment that was deleted counts as the one that has its name now.
+    """
+    deployment = deployments.current(deployment) or deployment
+    try:
+        requests.require_submittable(deployment, scheduled_for=None)
+    except Refused as refusal:
+        return refusal.message
+    decision = permissions.decide(Verb.TRIGGER, deployment)
+    return "" if decision else decision.sentence
 
 
 def savers_of(owners: Collection[User]) -> dict[int, list[User]]:
@@ -67,48 +85,33 @@ def savers_of(owners: Collection[User]) -> dict[int, list[User]]:
     return found
 
 
-def of_chains(
+def obstacles_of_chains(
     steps: Sequence[ChainStep], savers: Mapping[int, Sequence[User]], permissions: Mapping[int, Permissions]
-) -> Refusals:
+) -> Obstacles:
     """Return why the owner of each chain cannot run every step: nobody who can save it for them can."""
     by_chain: defaultdict[Chain, list[ChainStep]] = defaultdict(list)
     for step in steps:
         by_chain[step.version.chain].append(step)
-    found: Refusals = {}
+    found: Obstacles = {}
     for chain, its_steps in by_chain.items():
-        refusals = [refusal_of(its_steps, permissions[saver.pk or 0]) for saver in savers[chain.owner_id]]
-        own = refusals[0]
-        # Compared with None: a decision that refuses is false.
-        if own is not None and None not in refusals:
-            found[chain] = own
+        obstacles = [of_steps(its_steps, permissions[saver.pk or 0]) for saver in savers[chain.owner_id]]
+        found[chain] = obstacles[0] if all(obstacles) else ""
     return found
 
 
-def refusal_of(steps: Sequence[ChainStep], permissions: Permissions) -> Decision | None:
-    """Return the decision about the first step that a person cannot run; None if they can run all."""
-    for step in steps:
-        decision = permissions.decide(Verb.TRIGGER, step.deployment)
-        if not decision:
-            return decision
-    return None
+def of_steps(steps: Sequence[ChainStep], permissions: Permissions) -> str:
+    """Return why a person cannot run the first step that they cannot run; empty if they can run all."""
+    return next(filter(None, (obstacle(step.deployment, permissions) for step in steps)), "")
 
 
-def refused(decisions: Mapping[Any, Decision]) -> Refusals:
-    return {row: decision for row, decision in decisions.items() if not decision}
+def by_key(obstacles: Obstacles) -> dict[int, str]:
+    return {row.pk: why for row, why in obstacles.items() if why}
 
 
-def keys(refusals: Refusals) -> set[int]:
-    return {row.pk for row in refusals}
-
-
-def record(refusals: Refusals, changed: Iterable[int]) -> None:
-    """Record an event for each that had permission when it was checked before."""
-    lost = set(changed)
-    for row, decision in refusals.items():
-        if row.pk in lost:
-            facts = {"kind": row._meta.model_name, "pk": row.pk, "name": row.name, "why": decision.sentence}
-            events.record(RunEvent.Kind.AUTOMATION_WITHOUT_OWNER, environment=environment_of(row), data=facts)
-
-
-def environment_of(row: Hook | EventRule | Chain) -> Environment:
-    return row.environment if isinstance(row, Chain) else row.deployment.environment
+def record(obstacles: Obstacles, changed: Iterable[int]) -> None:
+    """Record an event for each that nothing prevented when it was checked before."""
+    new = set(changed)
+    for row, why in obstacles.items():
+        if row.pk in new:
+            facts = {"kind": row._meta.model_name, "pk": row.pk, "name": row.name, "why": why}
+            events.record(RunEvent.Kind.AUTOMATION_PREVENTED, environment=environment_of(row), data=facts)

@@ -2171,11 +2171,11 @@ class Migration(migrations.Migration):
                 ),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
                 (
-                    "lacks_permission",
-                    models.BooleanField(
-                        default=False,
+                    "obstacle",
+                    models.TextField(
+                        blank=True,
                         editable=False,
-                        help_text="Whether its account could not run the deployment when last checked.",
+                        help_text="Why its account could not run the deployment when last checked.",
                     ),
                 ),
                 ("pepper", models.PositiveIntegerField(editable=False)),
@@ -2687,11 +2687,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "lacks_permission",
-                    models.BooleanField(
-                        default=False,
+                    "obstacle",
+                    models.TextField(
+                        blank=True,
                         editable=False,
-                        help_text="Whether its owner could not run every step when last checked.",
+                        help_text="Why its owner could not run every step when last checked.",
                     ),
                 ),
                 ("created_at", models.DateTimeField(db_default=Now(), editable=False, verbose_name="created")),
@@ -2881,11 +2881,11 @@ class Migration(migrations.Migration):
                 ),
                 ("is_enabled", models.BooleanField(default=True, verbose_name="enabled")),
                 (
-                    "lacks_permission",
-                    models.BooleanField(
-                        default=False,
+                    "obstacle",
+                    models.TextField(
+                        blank=True,
                         editable=False,
-                        help_text="Whether its owner could not run the deployment when last checked.",
+                        help_text="Why its owner could not run the deployment when last checked.",
                     ),
                 ),
                 ("paused_by_name", models.CharField(blank=True, editable=False, max_length=200)),

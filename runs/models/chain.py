@@ -32,8 +32,8 @@ class Chain(models.Model):
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="chains")
     valid_until = models.DateTimeField("ends", help_text="Then it cannot be run, until it is renewed.")
     reminded_at = models.DateTimeField(null=True, editable=False, help_text="When its owner was notified of its end.")
-    lacks_permission = models.BooleanField(
-        default=False, editable=False, help_text="Whether its owner could not run every step when last checked."
+    obstacle = models.TextField(
+        blank=True, editable=False, help_text="Why its owner could not run every step when last checked."
     )
     created_at = models.DateTimeField("created", db_default=Now(), editable=False)
     created_by_name = models.CharField("created by", max_length=200, editable=False)

@@ -60,7 +60,7 @@ class RunEvent(StoredRow):
         SCHEDULE_DRIFTED = "schedule drifted"
         SCHEDULE_HOLDS = "schedule holds"
         AUTOMATION_ENDING = "automation ending"
-        AUTOMATION_WITHOUT_OWNER = "automation without owner"
+        AUTOMATION_PREVENTED = "automation prevented"
 
     kind = models.CharField(max_length=30, help_text="One of `Kind`.")
     # Assigned after the commit, in the order in which transactions became visible; an id is taken before the commit.

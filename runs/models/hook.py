@@ -42,8 +42,8 @@ class Hook(models.Model):
     valid_until = models.DateTimeField("ends", help_text="Later messages are refused, until its owner renews it.")
     reminded_at = models.DateTimeField(null=True, editable=False, help_text="When its owner was notified of its end.")
     is_enabled = models.BooleanField("enabled", default=True)
-    lacks_permission = models.BooleanField(
-        default=False, editable=False, help_text="Whether its account could not run the deployment when last checked."
+    obstacle = models.TextField(
+        blank=True, editable=False, help_text="Why its account could not run the deployment when last checked."
     )
     # Number of the pepper in PORTAL_TOKEN_PEPPERS, and the HMAC-SHA256 in hexadecimal.
     pepper = models.PositiveIntegerField(editable=False)

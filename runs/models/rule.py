@@ -66,8 +66,8 @@ class EventRule(Selector):
     valid_until = models.DateTimeField("ends", help_text="Later events are ignored, until its owner renews it.")
     reminded_at = models.DateTimeField(null=True, editable=False, help_text="When its owner was notified of its end.")
     is_enabled = models.BooleanField("enabled", default=True)
-    lacks_permission = models.BooleanField(
-        default=False, editable=False, help_text="Whether its owner could not run the deployment when last checked."
+    obstacle = models.TextField(
+        blank=True, editable=False, help_text="Why its owner could not run the deployment when last checked."
     )
     paused_by_name = models.CharField(max_length=200, blank=True, editable=False)
     paused_why = models.CharField(max_length=1000, blank=True, editable=False)

@@ -45,7 +45,7 @@ NOTICES: dict[str, Callable[[RunEvent], None]] = {
     Kind.SCHEDULE_DRIFTED: schedule_notices.notify_of_drift,
     Kind.SCHEDULE_HOLDS: schedule_notices.notify_of_drift,
     Kind.AUTOMATION_ENDING: schedule_notices.notify_of_ending,
-    Kind.AUTOMATION_WITHOUT_OWNER: schedule_notices.notify_of_lost_owner,
+    Kind.AUTOMATION_PREVENTED: schedule_notices.notify_of_obstacle,
     Kind.BYPASS_FOUND: rule_notices.notify_of_bypasses,
     Kind.DEPLOYMENTS_UNASSIGNED: rule_notices.notify_of_unassigned,
 }

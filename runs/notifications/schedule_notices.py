@@ -11,6 +11,7 @@ from django.utils import timezone
 from flows.models import Deployment, Environment
 from flows.wording import plural
 from runs.access.decisions import Target
+from runs.automation.renewals import environment_of
 from runs.models import Chain, ChainStep, EventRule, Hook, RunEvent, Schedule, Verb
 from runs.models.notification import Topic
 from runs.notifications.audience import everyone, listeners_of
@@ -87,18 +88,18 @@ def notify_of_ending(event: RunEvent) -> None:
     until = timezone.localtime(row.valid_until)
     does = "It can be run" if isinstance(row, Chain) else f"It requests runs of {row.deployment}"
     text = f"until {until:%d %b %Y, %H:%M %Z}. Renew it if it is still needed: save it with a later end."
-    notify_owners(event, row, "ends soon", f"{does} in {place_of(row)} {text}", [row.owner])
+    notify_owners(event, row, "ends soon", f"{does} in {environment_of(row)} {text}", [row.owner])
 
 
-def notify_of_lost_owner(event: RunEvent) -> None:
-    """Notify the owner of what lacks permission; of a disabled owner administrators and auditors."""
+def notify_of_obstacle(event: RunEvent) -> None:
+    """Notify the owner of what cannot run; of a disabled owner administrators and auditors."""
     row = subject_of(event)
-    # Granted, disabled or deleted since.
-    if row is None or not (row.lacks_permission and row.is_enabled):
+    # Mended, disabled or deleted since.
+    if row is None or not (row.obstacle and row.is_enabled):
         return
     people = [row.owner] if row.owner.is_active else overseers()
-    what = "Another person can save it, and become its owner." if isinstance(row, Chain) else "It requests nothing."
-    notify_owners(event, row, "lacks permission", f"{event.data['why']} {what}", people)
+    what = "Change the chain, or let another person save it." if isinstance(row, Chain) else "It requests nothing."
+    notify_owners(event, row, "cannot run", f"{row.obstacle} {what}", people)
 
 
 def subject_of(event: RunEvent) -> Hook | EventRule | Chain | None:
@@ -110,7 +111,7 @@ def subject_of(event: RunEvent) -> Hook | EventRule | Chain | None:
 def notify_owners(event: RunEvent, row: Hook | EventRule | Chain, what: str, text: str, people: Iterable[User]) -> None:
     notify(
         Topic.SCHEDULE,
-        place_of(row),
+        environment_of(row),
         f"{SUBJECTS[event.data['kind']][0]} {row.name} {what}",
         text,
         target=row,
@@ -126,10 +127,6 @@ SUBJECTS: dict[str, tuple[str, type[Hook | EventRule | Chain]]] = {
     "eventrule": ("Event rule", EventRule),
     "chain": ("Chain", Chain),
 }
-
-
-def place_of(row: Hook | EventRule | Chain) -> Environment:
-    return row.environment if isinstance(row, Chain) else row.deployment.environment
 
 
 def deployments_of(row: Hook | EventRule | Chain) -> list[Deployment]:

@@ -34,8 +34,8 @@ IGNORED = {
     "runs_serviceaccount": {"created_at", "created_by_name"},
     # The keyed hash moves to another pepper by itself, and the portal notes that it has notified the owner, and whether
     # they have permission.
-    "runs_hook": {"created_at", "created_by_name", "pepper", "digest", "reminded_at", "lacks_permission"},
-    "runs_eventrule": {"created_at", "match_key", "pepper", "digest", "reminded_at", "lacks_permission"},
+    "runs_hook": {"created_at", "created_by_name", "pepper", "digest", "reminded_at", "obstacle"},
+    "runs_eventrule": {"created_at", "match_key", "pepper", "digest", "reminded_at", "obstacle"},
     "runs_agent": {"created_at"},
     # What became of the last attempts.
     "runs_channel": {"created_at", "created_by_name", "failures", "next_attempt_at"},

@@ -1,4 +1,4 @@
-"""How many schedules, hooks, event rules and chains ended, end soon or need an owner: lines that link to their lists.
+"""How many schedules, hooks, event rules and chains ended, end soon or cannot run: lines that link to their lists.
 
 They come as columns of the environments, which the page reads anyway: Postgres counts them once for all rows.
 """
@@ -36,7 +36,7 @@ LISTS: dict[type[Model], tuple[str, str]] = {
 WORDS: dict[Need, tuple[str, str, str]] = {
     Need.ENDED: ("Ended", "red", "Their end has passed: they start nothing until they are renewed."),
     Need.ENDING: ("Ends soon", "amber", "Within 7 days. Their owners were notified, and can renew them."),
-    Need.OWNER: ("No owner", "red", "Their owner is disabled, or lacks permission."),
+    Need.UNABLE: ("Cannot run", "red", "Their owner is disabled or lacks permission, or a deployment was deleted."),
 }
 
 
@@ -80,7 +80,7 @@ def columns(request: HttpRequest) -> dict[str, Subquery]:
 
 def needs_of(model: type[Model]) -> list[Need]:
     # Schedules of which this holds are paused: they are in a panel of their own.
-    return [need for need in Need if (model, need) != (Schedule, Need.OWNER)]
+    return [need for need in Need if (model, need) != (Schedule, Need.UNABLE)]
 
 
 def column(model: type[Model], rows: QuerySet[Any]) -> Subquery:

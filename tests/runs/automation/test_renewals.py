@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -79,7 +80,7 @@ def test_one_whose_account_may_not_run_the_deployment_is_named_until_it_may(row:
     )
     for _ in range(2):
         owner_checks.check()
-        assert needs(row) == [Need.OWNER]
+        assert needs(row) == [Need.UNABLE]
     assert [(each.person, each.topic, each.number) for each in notices()] == [(row.owner, "schedule", 1)]
     grants.revoke(denial, by=Actor.system())
     owner_checks.check()
@@ -88,8 +89,23 @@ def test_one_whose_account_may_not_run_the_deployment_is_named_until_it_may(row:
 
 def test_one_whose_owner_is_disabled_is_named_at_once(row: Row) -> None:
     User.objects.filter(pk=row.owner_id).update(is_active=False)
-    assert needs(row) == [Need.OWNER]
+    assert needs(row) == [Need.UNABLE]
     disable(row)
+    assert needs(row) == []
+
+
+def test_one_whose_deployment_was_deleted_is_named_until_it_is_deployed_again(row: Row, deployment: Deployment) -> None:
+    Deployment.objects.filter(pk=deployment.pk).update(deleted_upstream_at=timezone.now())
+    for _ in range(2):
+        owner_checks.check()
+        assert needs(row) == [Need.UNABLE]
+    row.refresh_from_db()
+    assert "no longer deployed" in row.obstacle
+    assert [(each.person, each.number) for each in notices()] == [(row.owner, 1)]
+    deployed_again = Deployment.objects.get(pk=deployment.pk)
+    deployed_again.pk, deployed_again.prefect_id, deployed_again.deleted_upstream_at = None, uuid.uuid4(), None
+    deployed_again.save()
+    owner_checks.check()
     assert needs(row) == []
 
 
@@ -111,12 +127,12 @@ def test_a_rule_needs_its_token_and_what_that_allows(requester: User, deployment
     assert needs(made) == []
     TokenScope.objects.update(verbs=["see"])
     owner_checks.check()
-    assert needs(made) == [Need.OWNER]
+    assert needs(made) == [Need.UNABLE]
     TokenScope.objects.update(verbs=["see", "trigger"])
     owner_checks.check()
     assert needs(made) == []
     tokens.revoke(Token.objects.get(), by=by(requester))
-    assert needs(made) == [Need.OWNER]
+    assert needs(made) == [Need.UNABLE]
 
 
 def test_a_schedule_is_named_before_its_end_and_for_a_week_after_it(

@@ -1,4 +1,4 @@
-"""What ended, ends soon or needs an owner, on the overview: numbers that lead to the lists of exactly these rows."""
+"""What ended, ends soon or cannot run, on the overview: numbers that lead to the lists of exactly these rows."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from flows.models import Deployment
 from portal.admin.overview.renewal_panel import MOST_NAMES, Renewal
+from runs.automation import owner_checks
 from runs.models import Chain, EventRule, Hook
 from tests.cast import person
 from tests.made_chains import new_chain
@@ -76,7 +77,24 @@ def test_readers_see_what_their_lists_have(
     User.objects.filter(username="requester").update(is_active=False)
     assert lines(login(viewer)) == {}
     auditor = person("auditor", "Auditor", "Viewer")
-    assert {"runs_hook owner", "runs_eventrule owner"} <= set(lines(login(auditor)))
+    assert {"runs_hook unable", "runs_eventrule unable"} <= set(lines(login(auditor)))
+
+
+def test_what_runs_a_deleted_deployment_is_counted_and_its_page_says_why(
+    requester: User, deployment: Deployment, login: Login
+) -> None:
+    made = [new_hook(requester, deployment).hook, new_rule(requester, deployment), new_chain(requester, deployment)]
+    client = login(requester)
+    pages = [reverse(f"admin:runs_{row._meta.model_name}_change", args=[row.pk]) for row in made]
+    why = "is no longer deployed in"
+    assert [why in client.get(page).content.decode() for page in pages] == [False] * 3
+    Deployment.objects.filter(pk=deployment.pk).update(deleted_upstream_at=timezone.now())
+    owner_checks.check()
+    assert [why in client.get(page).content.decode() for page in pages] == [True] * 3
+    found = lines(client)
+    assert {key: keys_listed(client, row) for key, row in found.items()} == {
+        f"runs_{row._meta.model_name} unable": {row.pk} for row in made
+    }
 
 
 def test_an_invented_need_filters_nothing(requester: User, deployment: Deployment, login: Login) -> None:
