@@ -56,7 +56,7 @@ def main() -> int:
     call_command("migrate", verbosity=0)
     owner, deployments = prepare()
     for title, names in (
-        ("10 rules, for 1 % of the events", [f"flow/d{number}" for number in range(10)]),
+        ("10 rules, for 1% of the events", [f"flow/d{number}" for number in range(10)]),
         ("1,000 rules, for none of the events", [f"flow/x{number}" for number in range(DEPLOYMENTS)]),
         ("1,000 rules, one for each event", [f"flow/d{number}" for number in range(DEPLOYMENTS)]),
     ):

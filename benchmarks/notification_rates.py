@@ -49,9 +49,9 @@ def main() -> int:
     call_command("migrate", verbosity=0)
     people = prepare()
     for title, names in (
-        ("10 rules, for 1 % of the events", [f"flow/d{number}" for number in range(10)]),
+        ("10 rules, for 1% of the events", [f"flow/d{number}" for number in range(10)]),
         ("1,000 rules, for none of the events", [f"flow/x{number}" for number in range(DEPLOYMENTS)]),
-        ("1,000 rules, for 10 % of the events", [f"flow/{'d' if n % 10 == 0 else 'x'}{n}" for n in range(DEPLOYMENTS)]),
+        ("1,000 rules, for 10% of the events", [f"flow/{'d' if n % 10 == 0 else 'x'}{n}" for n in range(DEPLOYMENTS)]),
         ("1,000 rules, one for each event", [f"flow/d{number}" for number in range(DEPLOYMENTS)]),
     ):
         NotificationRule.objects.all().delete()

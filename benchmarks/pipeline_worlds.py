@@ -179,12 +179,12 @@ def _fewer_deals(tables: Tables, share: float, draws: Draws) -> Tables:
 # What is planted in the cleaned tables of August: by its name, its strengths from weak to strong.
 PLANTS: dict[str, tuple[Plant, tuple[float, ...]]] = {
     "revenue times 1.1, 1.5, 3": (_revenue, (1.1, 1.5, 3.0)),
-    "5, 15, 40 % of the deals to one product": (_one_product, (0.05, 0.15, 0.4)),
-    "8, 16, 32 % of the wins lost": (_lost_wins, (0.08, 0.16, 0.32)),
-    "accounts missing in 5, 15, 40 %": (_missing_accounts, (0.05, 0.15, 0.4)),
-    "outcomes of an office flipped in 20, 50, 100 %": (_flipped_segment, (0.2, 0.5, 1.0)),
-    "10, 25, 60 % of the deals to big accounts": (_big_accounts, (0.1, 0.25, 0.6)),
+    "5, 15, 40% of the deals to one product": (_one_product, (0.05, 0.15, 0.4)),
+    "8, 16, 32% of the wins lost": (_lost_wins, (0.08, 0.16, 0.32)),
+    "accounts missing in 5, 15, 40%": (_missing_accounts, (0.05, 0.15, 0.4)),
+    "outcomes of an office flipped in 20, 50, 100%": (_flipped_segment, (0.2, 0.5, 1.0)),
+    "10, 25, 60% of the deals to big accounts": (_big_accounts, (0.1, 0.25, 0.6)),
     "no new deal closes in the month": (_no_closings, (1.0,)),
     "won value times 0.9, 0.4": (_values, (0.9, 0.4)),
-    "60 % of the new deals missing": (_fewer_deals, (0.6,)),
+    "60% of the new deals missing": (_fewer_deals, (0.6,)),
 }

@@ -141,8 +141,8 @@ def _found(seed: int, deals: int) -> dict[str, list[bool]]:
 
 
 def alarms_table(found: dict[str, Any]) -> list[str]:
-    """Return the rows of the table in docs/pipelines.md, with 95 % intervals (Clopper and Pearson 1934)."""
-    lines = ["| Deals a month | Months without drift | Alarms | Share (95 %) |", "|---|---|---|---|"]
+    """Return the rows of the table in docs/pipelines.md, with 95% intervals (Clopper and Pearson 1934)."""
+    lines = ["| Deals a month | Months without drift | Alarms | Share (95%) |", "|---|---|---|---|"]
     counts = [(size, found[size]["months"], found[size]["alarms"]) for size in sorted(found, key=int)]
     pooled = ("all", sum(months for _, months, _ in counts), sum(alarms for _, _, alarms in counts))
     for size, months, raised in [*counts, pooled]:

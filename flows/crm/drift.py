@@ -206,6 +206,6 @@ def _auc_lost(performance: Quality | None, baseline: dict[str, Any]) -> tuple[fl
     if performance is None:
         return None, None
     lost = float(baseline["auc"]) - performance.auc
-    # Both AUCs are estimates: subtract the margin of their difference, scaled from 95 % to 99 %.
+    # Both AUCs are estimates: subtract the margin of their difference, scaled from 95% to 99%.
     margins = (baseline["auc_high"] - baseline["auc"], performance.auc_high - performance.auc)
     return lost, max(0.0, lost - SURE / 1.96 * float(np.hypot(*margins)))

@@ -16,14 +16,14 @@ TENTHS = 10
 # How sure a finding has to be. Eleven columns are tested each month: at 1 in 500 each, chance alone raises an alarm in
 # about one month of fifty.
 P_VALUE = 0.002
-SURE = 2.576  # two-sided 99 % quantile of the normal distribution, in standard errors
+SURE = 2.576  # two-sided 99% quantile of the normal distribution, in standard errors
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
     """Quality of predictions. `auc`: probability that a won deal is ranked above a lost one; 0.5 is guessing.
 
-    `auc_low` and `auc_high` are its 95 % bounds (Hanley and McNeil 1982).
+    `auc_low` and `auc_high` are its 95% bounds (Hanley and McNeil 1982).
     """
 
     deals: int

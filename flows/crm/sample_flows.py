@@ -31,7 +31,7 @@ def wait(step: int, steps: int, seconds: float, fail_at: int, bar: UUID) -> None
         update_progress_artifact(bar, progress=percent)
         # After the progress was published, so that it stays at the percentage of the failure.
         if fail_at and percent >= fail_at:
-            raise Stopped(f"Stopped at {percent:.0f} % because fail_at is {fail_at}.")
+            raise Stopped(f"Stopped at {percent:.0f}% because fail_at is {fail_at}.")
 
 
 @flow(name="long-haul")

@@ -28,8 +28,8 @@ def deployment_names(row: InboxChange) -> str:
 
 
 def percentage(share: float | None) -> str:
-    # Rounded down: 100 % means that nothing failed.
-    return "" if share is None else f"{int(share * 1000) / 10:.1f} %"
+    # Rounded down: 100% means that nothing failed.
+    return "" if share is None else f"{int(share * 1000) / 10:.1f}%"
 
 
 def selection(row: Grant | WindowHours) -> str:

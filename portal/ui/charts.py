@@ -136,7 +136,7 @@ def line(
     title: str, labels: Sequence[str], values: Sequence[float], thresholds: Sequence[Threshold] = ()
 ) -> SafeString:
     """Draw one measure over time, as a line with a dot for each value, and the thresholds near its values."""
-    # 1. The scale, with 5 % of room above the highest value.
+    # 1. The scale, with 5% of room above the highest value.
     highest = max([*values, 0.0])
     # A threshold far above all values would flatten the line. The lowest is always drawn, to show how far off it is.
     near = [each for each in thresholds if each.value <= max(highest * 2, min(t.value for t in thresholds))]

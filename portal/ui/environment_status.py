@@ -131,5 +131,5 @@ def describe_first_reading(health: Health, environment: Environment) -> str:
         return ""
     # The runs that were read are those of the whole server.
     if environment.is_scoped:
-        return f"{percent} % of the last {settings.HISTORY_DAYS} days"
-    return f"{percent} % of the last {settings.HISTORY_DAYS} days, {health.history_runs:,} runs so far"
+        return f"{percent}% of the last {settings.HISTORY_DAYS} days"
+    return f"{percent}% of the last {settings.HISTORY_DAYS} days, {health.history_runs:,} runs so far"

@@ -38,8 +38,8 @@ def number(text: str | None, *, otherwise: int | None = None) -> int | None:
 
 
 def share(found: float | None) -> str:
-    """Return a share from 0 to 1 as a percentage, rounded down: 100 % means that nothing failed."""
-    return "-" if found is None else f"{plain_number(floor(found * 1000) / 10)} %"
+    """Return a share from 0 to 1 as a percentage, rounded down: 100% means that nothing failed."""
+    return "-" if found is None else f"{plain_number(floor(found * 1000) / 10)}%"
 
 
 def share_tone(found: float | None) -> str:

@@ -13,12 +13,16 @@ from flows.wording import plain_number
 
 # size of the unit in seconds, its name, and the size and name of the smaller unit displayed with it
 UNITS = ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s"))
+# From so many days on the hours are left out.
+DAYS_ALONE = 10
 NEVER = format_html('<span class="portal-faint">{}</span>', "-")
 
 
 def span(seconds: float) -> str:
-    """Format a duration in seconds: 2 d 3 h, 1 h 5 min, 3 min 20 s, 42 s."""
+    """Format a duration in seconds: 30 d, 2 d 3 h, 1 h 5 min, 3 min 20 s, 42 s."""
     whole = max(int(seconds), 0)
+    if whole >= DAYS_ALONE * 86400:
+        return f"{whole // 86400} d"
     for size, unit, smaller, rest in UNITS:
         if whole >= size:
             left = whole % size // smaller

@@ -60,7 +60,7 @@ SENTENCES: dict[ServiceLevel.Kind, str] = {
     ServiceLevel.Kind.LONG: "Runs longer than {number} min",
     ServiceLevel.Kind.UNUSUAL: "Runs longer than {number} times the usual p95",
     ServiceLevel.Kind.SILENT: "No completed run for {number} h",
-    ServiceLevel.Kind.FAILING: "More than {number} % failed in {days} d",
+    ServiceLevel.Kind.FAILING: "More than {number}% failed in {days} d",
 }
 
 

@@ -35,7 +35,7 @@ def test_a_month_is_compared_as_precisely_as_all_deals_allow() -> None:
         calm.append(column_tests.same_distribution(everything.value_counts(), now)[1])
         planted.append(column_tests.same_distribution(everything.value_counts(), shifted)[1])
         sampled.append(column_tests.same_distribution(sample.value_counts(), shifted)[1])
-    # Of 40 p-values two are expected below 0.05; seven or more have a probability below 1 %.
+    # Of 40 p-values two are expected below 0.05; seven or more have a probability below 1%.
     assert np.sum(np.array(calm) < 0.05) < 7
     assert np.mean(np.array(planted) < 0.002) == 1
     assert np.mean(np.array(sampled) < 0.002) < 0.9

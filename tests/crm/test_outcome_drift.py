@@ -33,7 +33,7 @@ def test_without_drift_alarms_are_as_rare_as_the_threshold_says() -> None:
     draws = np.random.default_rng(0)
     found = [drifted(deals(draws, 300), deals(draws, 200)) for _ in range(WORLDS)]
     overall, by_segment = np.mean(found, axis=0)
-    # Of 100 worlds one is expected; five or more have a probability below 1 %.
+    # Of 100 worlds one is expected; five or more have a probability below 1%.
     assert overall < 5 / WORLDS
     assert by_segment < 5 / WORLDS
 

@@ -190,7 +190,7 @@ def test_the_long_haul_takes_its_time_and_tells(client: SyncPrefectClient) -> No
 
 
 def test_the_long_haul_fails_where_it_is_asked_to(client: SyncPrefectClient) -> None:
-    with pytest.raises(Stopped, match=r"^Stopped at 50 % because fail_at is 50\.$"):
+    with pytest.raises(Stopped, match=r"^Stopped at 50% because fail_at is 50\.$"):
         long_haul(minutes=0.01, steps=2, fail_at=50)
 
 

@@ -168,7 +168,7 @@ def test_a_run_without_a_deployment_is_explained_too() -> None:
             ": ValueError: no such month.",
             "encountered",
         ),
-        ("Flow run encountered an exception: Stopped: Stopped at 50 %", "Failed: Stopped at 50 %.", "Stopped:"),
+        ("Flow run encountered an exception: Stopped: Stopped at 50%", "Failed: Stopped at 50%.", "Stopped:"),
         ("Flow run exceeded timeout of 5.0 second(s)", " 5 s.", "Flow run"),
         ("2/5 states failed.", "2/5 tasks ", "states"),
         (

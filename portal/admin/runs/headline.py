@@ -56,7 +56,7 @@ def compared(run: Run, history: History, now: datetime) -> Compared | None:
         times.duration(usual.p50),
         times.duration(usual.p95),
         f"Half of the last {usual.number} completed runs took less than {times.duration(usual.p50)}, "
-        f"95 % of them less than {times.duration(usual.p95)}.",
+        f"95% of them less than {times.duration(usual.p95)}.",
         is_overrun=seconds > usual.p95,
     )
 

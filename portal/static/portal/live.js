@@ -471,6 +471,9 @@
             [60, "min", 1, "s"],
         ];
         const whole = Math.max(Math.floor(seconds), 0);
+        if (whole >= 10 * 86400) {
+            return `${Math.floor(whole / 86400)} d`;
+        }
         for (const [size, unit, smaller, rest] of units) {
             if (whole >= size) {
                 const left = Math.floor((whole % size) / smaller);

@@ -20,7 +20,7 @@ def test_they_are_added_listed_and_removed(command: Commands, viewer: User, depl
     grants.grant(by=Actor.system(), person=manager, verbs=["see", "manage"], environment=deployment.environment)
     words = ("levels", "add", "failing", "20", "-e", "dev", "--days", "7", "--tag", "crm")
     assert command(viewer, *words).code == 2
-    assert "More than 20 % failed in 7 d" in command(manager, *words).out
+    assert "More than 20% failed in 7 d" in command(manager, *words).out
     number = str(ServiceLevel.objects.get().pk)
     assert "tag crm" in command(viewer, "levels", "list", "-e", "dev").out
     assert command(viewer, "levels", "breaches").code == 0

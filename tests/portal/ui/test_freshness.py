@@ -71,7 +71,7 @@ def test_a_first_reading_says_how_far_it_is(judged: Make) -> None:
     now = timezone.now()
     began = {"history_begun_at": now, "history_position": now - timedelta(days=15), "history_runs": 420_000}
     one = judged(runs_synced_at=None, **began)
-    assert (one.code, "50 %" in one.sentence, "420,000" in one.sentence) == ("first_reading", True, True)
+    assert (one.code, "50%" in one.sentence, "420,000" in one.sentence) == ("first_reading", True, True)
     assert judged("deployments", runs_synced_at=None, **began).code == ""
 
 

@@ -20,6 +20,8 @@ NOW = datetime(2026, 3, 2, 14, 0, tzinfo=UTC)
         (3900, "1 h 5 min"),
         (86400, "1 d"),
         (183600, "2 d 3 h"),
+        (10 * 86400 - 1, "9 d 23 h"),
+        (10 * 86400 + 7200, "10 d"),
     ],
 )
 def test_a_span_has_two_units_at_most(seconds: float, expected: str) -> None:

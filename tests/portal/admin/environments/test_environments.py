@@ -449,7 +449,7 @@ def test_the_page_and_the_overview_say_how_far_a_first_reading_is(dev: Environme
     Health.objects.create(server=dev.server, synced_for=[dev.pk], synced_at=now, checked_at=now, state="up", **began)
     for address in (page_of(dev), reverse("admin:index")):
         page = html.unescape(login(viewer).get(address).content.decode())
-        assert "20 % of the last 30 days, 420,000 runs" in page
+        assert "20% of the last 30 days, 420,000 runs" in page
 
 
 def test_a_scope_is_set_on_the_form(dev: Environment, admin_user: User, login: Login) -> None:

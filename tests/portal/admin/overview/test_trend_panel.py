@@ -31,7 +31,7 @@ def test_the_chart_has_a_table_that_says_the_same(viewer: User, deployment: Depl
     assert "3 completed, 2 failed or crashed" in panel.svg
     assert len(panel.rows) == 24
     assert [count.number for count in panel.rows[-1].counts] == [3, 2, 0]
-    assert panel.rows[-1].texts[0] == "60 %"
+    assert panel.rows[-1].texts[0] == "60%"
     assert answer.content.decode().count("<tr>") >= 25
 
 
@@ -52,7 +52,7 @@ def test_each_measure_says_how_it_was_before(viewer: User, deployment: Deploymen
     many_runs(deployment, 2, ended_at=now - timedelta(hours=30), run_seconds=10.0)
     runs, success, median, high = login(viewer).get(URL).context["trend"].measures
     assert (runs.link.number, runs.counts[0][0].number) == (4, 2)
-    assert (success.text, success.before.split(" in ")[0]) == ("75 %", "100 %")
+    assert (success.text, success.before.split(" in ")[0]) == ("75%", "100%")
     for measure in (median, high):
         assert measure.text.startswith("1 min")
         assert measure.before
@@ -70,8 +70,8 @@ def test_nothing_ended_is_said_without_a_chart(viewer: User, deployment: Deploym
 
 
 def test_everything_is_only_said_when_nothing_failed() -> None:
-    assert share(1.0) == "100 %"
-    assert share(0.9999) == "99.9 %"
+    assert share(1.0) == "100%"
+    assert share(0.9999) == "99.9%"
     assert share(None) == "-"
 
 

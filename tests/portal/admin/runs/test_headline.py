@@ -143,7 +143,7 @@ def test_the_last_words_of_a_message(message: str, words: str | None) -> None:
 
 
 def test_a_class_that_its_message_begins_with_stands_once() -> None:
-    assert task_table.explain("Task run encountered an exception Stopped: Stopped at 50 %") == "Stopped at 50 %."
+    assert task_table.explain("Task run encountered an exception Stopped: Stopped at 50%") == "Stopped at 50%."
     assert task_table.explain("Task run encountered an exception ValueError: no price") == "ValueError: no price."
 
 
