@@ -112,13 +112,23 @@ def record_many(rows: Sequence[RunEvent]) -> None:
 def deliver(consumers: Mapping[str, Consumer]) -> None:
     """Give new events their positions, and have each consumer handle what it has not handled yet."""
     # Before the relay: what a first delivery finds is new to all consumers, what was there before a new one is not.
-    for name in consumers:
+    for name in consumers.keys() - reached().keys():
         EventCursor.objects.get_or_create(name=name, defaults={"position": head()})
-    while relay() == RELAYED_AT_ONCE:
-        pass
-    for name, consumer in consumers.items():
-        while consume(name, consumer):
+    if RunEvent.objects.filter(position=None).exists():
+        while relay() == RELAYED_AT_ONCE:
             pass
+    # Called every few seconds, mostly for nothing: only those that have something to do are asked.
+    positions = reached()
+    retrying = set(FailedEvent.objects.filter(is_set_aside=False).values_list("consumer", flat=True))
+    for name, consumer in consumers.items():
+        if positions[name] < positions.get(RELAY, 0) or name in retrying:
+            while consume(name, consumer):
+                pass
+
+
+def reached() -> dict[str, int]:
+    """Return how far each consumer and the relay are, by name."""
+    return dict(EventCursor.objects.values_list("name", "position"))
 
 
 def head() -> int:

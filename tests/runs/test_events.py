@@ -128,6 +128,7 @@ def test_more_events_than_one_batch_are_all_handled(reader: Reader, monkeypatch:
 
 @pytest.mark.django_db
 def test_what_is_not_for_a_consumer_costs_it_nothing(reader: Reader) -> None:
+    events.record(Kind.REQUEST_EXPIRED)
     reader.deliver()
 
     def queries(number: int) -> int:
@@ -138,7 +139,9 @@ def test_what_is_not_for_a_consumer_costs_it_nothing(reader: Reader) -> None:
         return len(captured)
 
     assert queries(1) == queries(250)
-    assert EventCursor.objects.get(name="reader").position == 251
+    assert EventCursor.objects.get(name="reader").position == 252
+    # Four: where all are, twice, whether there is a new event, and what failed.
+    assert queries(0) == 4
 
 
 @pytest.mark.django_db
