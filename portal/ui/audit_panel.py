@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -52,7 +52,8 @@ def versions(request: HttpRequest, row: Model | None) -> dict[str, Any]:
 
 def outside_changes(request: HttpRequest) -> list[AuditEntry]:
     """Return the latest entries about rules that were changed past the portal; none without permission to read them."""
-    if not can_read(request):
-        return []
-    entries = AuditEntry.objects.filter(verb="configuration.outside", at__gte=timezone.now() - SHOWN_FOR)
-    return list(entries.order_by("-sequence")[:FEW])
+    return list(from_outside().order_by("-sequence")[:FEW]) if can_read(request) else []
+
+
+def from_outside() -> QuerySet[AuditEntry]:
+    return AuditEntry.objects.filter(verb="configuration.outside", at__gte=timezone.now() - SHOWN_FOR)

@@ -1,8 +1,6 @@
-"""The environments that administrators and auditors oversee, with their open bypasses and unassigned deployments."""
+"""Who oversees every environment, and the open bypasses and unassigned deployments of environments."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
 
 from django.db.models import Count, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -29,9 +27,6 @@ def with_alarms(environments: QuerySet[Environment]) -> QuerySet[Environment]:
     )
 
 
-def overseen(request: HttpRequest, visible: Iterable[Environment]) -> list[Environment]:
-    """Return the environments that the reader oversees, `with_alarms`: none but for administrators and auditors."""
-    # An administrator sees all; an auditor reads the audit trail of every environment, whichever they see.
-    if permissions_of(request).is_administrator:
-        return list(visible)
-    return list(with_alarms(Environment.objects.all())) if rule_changes.oversees(actor_of(request)) else []
+def is_overseer(request: HttpRequest) -> bool:
+    """Return whether the reader oversees every environment: administrators and auditors, whichever they see."""
+    return permissions_of(request).is_administrator or rule_changes.oversees(actor_of(request))

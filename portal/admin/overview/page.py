@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Exists
 from django.http import HttpRequest
 from django.utils import timezone
 
 from portal.admin.audit import oversight
 from portal.admin.deployments.list import pinned_rows
-from portal.admin.overview import attention, first_steps, renewal_panel, trend_panel
+from portal.admin.overview import attention, first_steps, overseen, renewal_panel, trend_panel
 from portal.admin.overview.alarms import (
     count_mute_approvers,
     count_unassigned,
@@ -19,8 +20,7 @@ from portal.admin.overview.alarms import (
     to_review,
 )
 from portal.admin.overview.current_runs import current_runs
-from portal.admin.overview.environment_lines import tiles
-from portal.admin.overview.overseen import overseen
+from portal.admin.overview.environment_lines import read_environments, tiles
 from portal.admin.overview.pending_approvals import pending_approvals
 from portal.auth.request_user import permissions_of
 from portal.ops import database_checks
@@ -32,9 +32,18 @@ from runs.trend_sums import Readable
 def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add the overview's data to the context; the theme calls it for the admin's index page (`DASHBOARD_CALLBACK`)."""
     permissions = permissions_of(request)
-    found = tiles(permissions, {**first_steps.facts(request), **renewal_panel.columns(request)})
-    places = [tile.status.environment for tile in found]
-    watched = overseen(request, places)
+    facts = {
+        **first_steps.facts(request),
+        **renewal_panel.columns(request),
+        # Seldom: the same in each row, so that the page needs no further query.
+        "has_outside_changes": Exists(audit_panel.from_outside()),
+    }
+    is_overseer = overseen.is_overseer(request)
+    environments = read_environments(permissions, facts, with_hidden=is_overseer)
+    watched = environments if is_overseer else []
+    places = [each for each in environments if each.is_visible]  # type: ignore[attr-defined]  # annotated
+    found = tiles(places)
+    has_outside_changes = not environments or environments[0].has_outside_changes  # type: ignore[attr-defined]  # annotated
     context |= {
         "title": "Overview",
         "tiles": found,
@@ -44,7 +53,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "to_review": to_review(request, permissions),
         # Alarms for administrators and auditors. A demo has no separate database role, so it is never secured.
         "problems": database_checks.problems() if settings.PRODUCTION and audit_panel.can_read(request) else [],
-        "outside_changes": audit_panel.outside_changes(request),
+        "outside_changes": audit_panel.outside_changes(request) if has_outside_changes else [],
         "rules_waiting": rules_waiting(request),
         "unassigned": count_unassigned(watched),
         "mute_approvers": count_mute_approvers(places),
@@ -60,7 +69,7 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
     runs = Run.objects.filter(visible)
     key = trend_panel.key_of(request.GET.get("range", ""))
     span = trend_panel.RANGES[key][1]()
-    environments = {each.pk: each for each in places}
+    by_key = {each.pk: each for each in places}
     current = current_runs(runs, span, request.user, permissions)
     causes = attention.causes(current.failed, permissions)
     return context | {
@@ -70,11 +79,11 @@ def add_overview(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any
         "more_causes": max(len(causes) - attention.MOST_CAUSES, 0),
         "breaches": current.breaches,
         "muted_failures": attention.count_muted(current.failed),
-        "stalled": attention.stalled_runs(current.stalled, environments),
+        "stalled": attention.stalled_runs(current.stalled, by_key),
         "trend": trend_panel.panel(
             Readable(visible, permissions.whole_environments(Verb.SEE)),
             span,
             key,
-            {each.slug: each for each in environments.values()},
+            {each.slug: each for each in places},
         ),
     }
