@@ -8,16 +8,19 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.contrib.messages import get_messages
+from django.db import connection
 from django.forms import model_to_dict
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from flows.models import Environment
+from flows.models import Deployment, Environment
 from runs import requests
 from runs.actors import Actor
 from runs.governance import configuration, freezes, grants, policies
 from runs.models import ChangeRequest, Grant, Policy
 from tests.cast import by, key, person
+from tests.portal.many_rows import many_requests
 from tests.portal.page_elements import attributes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("second_administrator")]
@@ -246,3 +249,19 @@ def test_every_page_says_that_one_administrator_is_enough(
         assert not any(mark in attributes(client.get(page).content.decode(), "data-key") for page in pages)
         settings.SINGLE_ADMINISTRATOR = True
         assert all(mark in attributes(client.get(page).content.decode(), "data-key") for page in pages)
+
+
+def test_the_list_does_not_read_the_requests_for_one_run(
+    deployment: Deployment, requester: User, admin_user: User, login: Login
+) -> None:
+    many_requests(deployment, requester, 60)
+    client = login(admin_user)
+    with connection.cursor() as cursor:
+        # A table of 60 rows is read faster than an index.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        with CaptureQueriesContext(connection) as queries:
+            assert client.get(address("runs_changerequest_changelist")).status_code == 200
+        [statement] = [each["sql"] for each in queries if "spec_count" in each["sql"]]
+        cursor.execute(f"EXPLAIN {statement}")
+        plan = "\n".join(line for (line,) in cursor.fetchall())
+    assert "changes_with_a_page on runs_changerequest  (" in plan
