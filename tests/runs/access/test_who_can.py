@@ -37,6 +37,19 @@ def names(deployment: Deployment, verb: Verb) -> tuple[list[str], list[str]]:
 # Who
 
 
+def test_it_takes_two_queries_for_any_number_of_people_and_groups(
+    deployment: Deployment, django_assert_num_queries: Any
+) -> None:
+    for number in range(3):
+        one = person(f"one{number}", "Operator")
+        group = Group.objects.create(name=f"group {number}")
+        one.groups.add(group)
+        given(one, "trigger")
+        given(group, "trigger")
+    with django_assert_num_queries(2):
+        assert len(who_can(deployment, [Verb.TRIGGER])[Verb.TRIGGER].allowed) == 3
+
+
 def test_groups_are_expanded_to_the_people_in_them(deployment: Deployment, requester: User, viewer: User) -> None:
     given(viewer, "trigger", predicate=EU, flow_name="monthly")
     (one, other) = who_can(deployment, [Verb.TRIGGER])[Verb.TRIGGER].allowed
