@@ -50,6 +50,10 @@ class PortalSite(UnfoldAdminSite):
             "environment_title_prefix": f"({unread})" if unread else "",
         }
 
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return the models of an app, for its page. No other page shows them, and each would ask for all of them."""
+        return super().get_app_list(request, app_label) if app_label else []
+
     def register(
         self, model_or_iterable: Any, admin_class: type[ModelAdmin[Any]] | None = None, **options: Any
     ) -> None:
