@@ -50,6 +50,7 @@ class ChainRow(Row):
     is_enabled: bool
     owner: str = Field(description="Who saved it last. A run has the permissions of its requester.")
     valid_until: datetime = Field(description="When it ends, unless it is saved with a later end.")
+    obstacle: str = Field(description="Why its owner could not run it when last checked; empty if nothing prevents it.")
     last_requested_at: datetime | None
     url: str
 
@@ -65,6 +66,7 @@ class ChainRow(Row):
             "is_enabled": row.is_enabled,
             "owner": row.owner.get_username(),
             "valid_until": row.valid_until,
+            "obstacle": row.obstacle,
             "last_requested_at": row.last_requested_at,
             "url": link("runs_chain_change", row.pk),
         }

@@ -50,6 +50,7 @@ class EventRuleRow(paging.Row):
     debounce_seconds: int
     per_hour: int
     valid_until: datetime
+    obstacle: str = Field(description="Why it could not run when last checked; empty if nothing prevents it.")
     is_enabled: bool
     paused_by: str
     created_at: datetime
@@ -78,6 +79,7 @@ class EventRuleRow(paging.Row):
             debounce_seconds=row.debounce_seconds,
             per_hour=row.per_hour,
             valid_until=row.valid_until,
+            obstacle=row.obstacle,
             is_enabled=row.is_enabled,
             paused_by=row.paused_by_name,
             created_at=row.created_at,

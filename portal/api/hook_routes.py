@@ -27,6 +27,7 @@ class HookRow(paging.Row):
     account: str = Field(description="The service account that it acts as.")
     is_enabled: bool
     valid_until: datetime = Field(description="When it ends, unless its owner renews it.")
+    obstacle: str = Field(description="Why it could not run when last checked; empty if nothing prevents it.")
     created_at: datetime
 
     @classmethod
@@ -40,6 +41,7 @@ class HookRow(paging.Row):
             account=row.account.user.get_username(),
             is_enabled=row.is_enabled,
             valid_until=row.valid_until,
+            obstacle=row.obstacle,
             created_at=row.created_at,
         )
 

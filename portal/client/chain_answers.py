@@ -14,7 +14,8 @@ from .profile_answers import RequestedProfile
 class Chain:
     """Deployments that run after each other; `version` is the number of the newest one.
 
-    After `valid_until` it cannot be run, until it is saved with a later end. Its `owner` is who saved it last.
+    After `valid_until` it cannot be run, until it is saved with a later end. Its `owner` is who saved it last;
+    `obstacle` is why they could not run it when that was last checked, and empty if nothing prevents them.
     """
 
     id: int
@@ -26,6 +27,7 @@ class Chain:
     is_enabled: bool
     owner: str
     valid_until: datetime
+    obstacle: str
     last_requested_at: datetime | None
     url: str
 

@@ -12,7 +12,8 @@ class EventRule:
     """A rule: `environment` and `deployment` are what it runs, `of_…` and `in_environment` say what it waits for.
 
     `trigger` is run, artifact, delivery (a message to a hook) or event. `token` is the key of the token within whose
-    scopes it acts.
+    scopes it acts. `obstacle` is why its owner could not run the deployment when that was last checked, and empty if
+    nothing prevents them.
     """
 
     key: str
@@ -35,6 +36,7 @@ class EventRule:
     debounce_seconds: int
     per_hour: int
     valid_until: datetime
+    obstacle: str
     is_enabled: bool
     paused_by: str
     created_at: datetime
