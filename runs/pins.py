@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from django.contrib.auth.models import AnonymousUser, User
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from flows.models import Deployment
 from runs import audit
@@ -31,6 +31,11 @@ def shows(by: Actor, permissions: Permissions) -> Q:
 
 
 PINS = replace(DEPLOYMENTS, name="pins", visible=shows, filters={"environment": IN_ENVIRONMENT})
+
+
+def of(person: User | AnonymousUser) -> QuerySet[Pin]:
+    """Return the pins of a person, also of deployments that are hidden or gone."""
+    return Pin.objects.filter(owner=person.pk)
 
 
 def pin(deployment: Deployment, *, by: Actor) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import Exists, OuterRef, Q, Subquery
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 
 from flows.models import Environment
@@ -18,6 +18,10 @@ from runs.governance import rule_changes
 from runs.models import BreakGlass, ChangeRequest, RunRequest, RunSpec, Schedule, Verb
 
 FEW = 8
+# Paused by the portal, or changed in Prefect.
+IS_STOPPED = (Q(state=Schedule.State.PAUSED) & ~Q(code=Schedule.BY_PERSON)) | Q(
+    state__in=[Schedule.State.ACTIVE, Schedule.State.PAUSED], drifted_at__isnull=False
+)
 
 
 def rules_waiting(request: HttpRequest) -> list[ChangeRequest]:
@@ -43,10 +47,13 @@ class Override:
 
 def paused_schedules(permissions: Permissions) -> list[Schedule]:
     """Return the schedules that the portal paused, and those that were changed in Prefect, the last ones first."""
-    is_paused = Q(state=Schedule.State.PAUSED) & ~Q(code=Schedule.BY_PERSON)
-    is_changed = Q(state__in=[Schedule.State.ACTIVE, Schedule.State.PAUSED], drifted_at__isnull=False)
-    paused = schedule_listings.visible_to(permissions).filter(is_paused | is_changed)
+    paused = schedule_listings.visible_to(permissions).filter(IS_STOPPED)
     return list(paused.order_by("-changed_at", "pk")[:FEW])
+
+
+def stopped_schedules() -> QuerySet[Schedule]:
+    """Return such schedules, visible or not."""
+    return Schedule.objects.filter(IS_STOPPED)
 
 
 def count_unassigned(overseen: Iterable[Environment]) -> int:
@@ -70,8 +77,8 @@ def to_review(request: HttpRequest, permissions: Permissions) -> list[Override]:
     allowed = permissions.q(Verb.SEE, **places) & permissions.q(Verb.APPROVE, **places)
     others = runs.filter(~Exists(RunRequest.objects.filter(allowed, pk=OuterRef("pk"))))
     found = (
-        BreakGlass.objects.filter(Exists(runs), ~Exists(others))
-        .filter(reviewed_at=None)
+        unreviewed()
+        .filter(Exists(runs), ~Exists(others))
         .exclude(by=me)
         .exclude(change__requested_by=me)
         .exclude(change__on_behalf_of=me)
@@ -83,3 +90,8 @@ def to_review(request: HttpRequest, permissions: Permissions) -> list[Override]:
         first_request=Subquery(runs.order_by("pk").values("pk")[:1]),
     )
     return [Override(row, row.change.title_for(row.names), row.first_request) for row in shown[:FEW]]
+
+
+def unreviewed() -> QuerySet[BreakGlass]:
+    """Return the emergency overrides that nobody has reviewed, visible or not."""
+    return BreakGlass.objects.filter(reviewed_at=None)
