@@ -21,7 +21,7 @@ from runs.actors import Actor
 from runs.errors import Refused
 from runs.governance import configuration, grants
 from runs.models import BreakGlass, ChangeRequest, RunRequest
-from tests.cast import by
+from tests.cast import by, person
 from tests.fakes import records
 from tests.fakes.prefect import FakePrefect
 from tests.portal.many_rows import many_requests, many_runs
@@ -177,7 +177,16 @@ def ten_of_everything(deployment: Deployment, requester: User) -> None:
         many_requests(deployment, requester, 5)
 
 
-@pytest.mark.parametrize("reader", ["approver", "requester", "viewer", "auditor", "admin_user"])
+@pytest.fixture
+def several_roles(prod_deployment: Deployment) -> User:
+    """One who approves, reads the audit trail, and has a grant on a single deployment."""
+    found = person("several roles", "Approver", "Auditor")
+    place = {"environment": prod_deployment.environment, "full_name": prod_deployment.full_name}
+    grants.grant(by=Actor.system(), person=found, verbs=["see", "see inputs", "approve"], **place)
+    return found
+
+
+@pytest.mark.parametrize("reader", ["approver", "requester", "viewer", "auditor", "admin_user", "several_roles"])
 def test_the_cost_of_the_overview_does_not_grow(
     reader: str,
     request: pytest.FixtureRequest,
