@@ -53,7 +53,7 @@ def build_features(cleaned: Tables, month: str) -> Tables:
 
     def report(group: str, share: float) -> None:
         bar(share)
-        logger.info("Features %.0f %%: %s.", 100 * share, group)
+        logger.info("Features %.0f%%: %s.", 100 * share, group)
 
     deals = features.build(cleaned, report)
     labelled = int(deals["won"].notna().sum())

@@ -27,7 +27,7 @@ def wait(step: int, steps: int, seconds: float, fail_at: int, bar: UUID) -> None
         time.sleep(min(TICK, seconds - passed))
         passed = min(time.monotonic() - started, seconds)
         percent = 100 * (step - 1 + passed / seconds) / steps
-        logger.info("Step %d of %d, %.0f %% done.", step, steps, percent)
+        logger.info("Step %d of %d, %.0f%% done.", step, steps, percent)
         update_progress_artifact(bar, progress=percent)
         # After the progress was published, so that it stays at the percentage of the failure.
         if fail_at and percent >= fail_at:

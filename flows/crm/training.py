@@ -41,7 +41,7 @@ def compare(closed: pd.DataFrame, month: str, current: Current | None) -> Traine
 
     def report(step: str, share: float) -> None:
         bar(share)
-        logger.info("Training %.0f %%: %s.", 100 * share, step)
+        logger.info("Training %.0f%%: %s.", 100 * share, step)
 
     trained = model_training.train(closed, month, current, report)
     for kind, quality in trained.compared.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def person(browser: Browser, address: str, name: str) -> Visitor:
 
 def open_form(visitor: Visitor, environment: str, deployment: str) -> Page:
     visitor.goto(f"/admin/flows/deployment/?environment={environment}&q={deployment}")
-    visitor.page.get_by_role("link", name=f"Run {deployment}").click()
+    # What starts at once, and what waits for approval.
+    visitor.page.get_by_role("link", name=re.compile(f"^(Run|Request a run of) {deployment}")).click()
     return visitor.page
 
 

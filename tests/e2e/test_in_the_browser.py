@@ -149,7 +149,7 @@ def test_an_operator_watches_a_long_run_and_cancels_it(visit: Visit, deployments
     page = request_run(visit("otto"), deployments["dev", LONG_HAUL], minutes="5")
     run_of(page).click(timeout=WORK)
     expect(headline(page)).to_contain_text("Running", timeout=WORK)
-    expect(page.get_by_text(re.compile(r"Step 1 of 4, \d+ % done")).first).to_be_visible(timeout=WORK)
+    expect(page.get_by_text(re.compile(r"Step 1 of 4, \d+% done")).first).to_be_visible(timeout=WORK)
 
     cancel(page, "wrong month")
     expect(cancellation(page)).to_contain_text("wrong month")
