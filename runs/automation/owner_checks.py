@@ -1,5 +1,4 @@
-"""Note which hooks, event rules and chains could not run what they run, and why: an owner or an account without
-permission, a deployment that was deleted.
+"""Note why hooks, event rules and chains could not run: a missing permission, a deployment that was deleted.
 
 Each request is decided when it is made; this says it before, on pages, on the overview and to their owners. Called
 every five minutes.
@@ -18,15 +17,16 @@ from django.db import transaction
 from flows import deployments
 from flows.models import Deployment
 from runs import events, requests
-from runs.access.decisions import Permissions, permissions_of_each
+from runs.access.decisions import Permissions, Target, permissions_of_each
 from runs.automation import chains, event_rules, hooks
 from runs.automation.renewals import environment_of
 from runs.errors import Refused
 from runs.models import Chain, ChainStep, EventRule, Hook, RunEvent, ServiceAccount, Verb
+from runs.shared_reads import shared, shared_reads
 
 # Of a deployment, and large: nothing here reads it.
 UNREAD = [f"deployment__{name}" for name in ("parameter_schema", "parameter_defaults", "definition")]
-# Hook, event rule or chain -> why it cannot run; those that can are left out.
+# Hook, event rule or chain -> why it cannot run, in words that everyone who sees it may read; empty if it can.
 type Obstacles = dict[Any, str]
 
 
@@ -40,11 +40,13 @@ def check() -> None:
     accounts = [hook.account.user for hook in found_hooks]
     owners = [rule.owner for rule in found_rules]
     permissions = by_person([*accounts, *owners, *(each for group in savers.values() for each in group)])
-    of_hooks = {hook: of_hook(hook, permissions) for hook in found_hooks}
+    # Many run the same deployment: one that was deleted is looked up once.
+    with shared_reads():
+        of_hooks = {hook: of_hook(hook, permissions) for hook in found_hooks}
+        of_rules = {rule: of_rule(rule, permissions) for rule in found_rules}
+        of_chains = obstacles_of_chains(steps, savers, permissions)
     record(of_hooks, hooks.note_checked(by_key(of_hooks)))
-    of_rules = {rule: of_rule(rule, permissions) for rule in found_rules}
     record(of_rules, event_rules.note_checked(by_key(of_rules)))
-    of_chains = obstacles_of_chains(steps, savers, permissions)
     record(of_chains, chains.note_checked(by_key(of_chains)))
 
 
@@ -67,12 +69,16 @@ def obstacle(deployment: Deployment, permissions: Permissions) -> str:
 
     A deployment that was deleted counts as the one that has its name now.
     """
-    deployment = deployments.current(deployment) or deployment
+    current = shared(("current deployment", deployment.pk), lambda: deployments.current(deployment))
+    deployment = current or deployment
     try:
         requests.require_submittable(deployment, scheduled_for=None)
     except Refused as refusal:
         return refusal.message
     decision = permissions.decide(Verb.TRIGGER, deployment)
+    if decision.code == "access.denied":
+        # Not its sentence, which ends with the reason that the denial was given.
+        return f"{permissions.user.get_username()} is denied “{Verb.TRIGGER.label}” on {Target.of(deployment)}."
     return "" if decision else decision.sentence
 
 
@@ -108,10 +114,10 @@ def by_key(obstacles: Obstacles) -> dict[int, str]:
     return {row.pk: why for row, why in obstacles.items() if why}
 
 
-def record(obstacles: Obstacles, changed: Iterable[int]) -> None:
+def record(rows: Iterable[Any], changed: Iterable[int]) -> None:
     """Record an event for each that nothing prevented when it was checked before."""
     new = set(changed)
-    for row, why in obstacles.items():
+    for row in rows:
         if row.pk in new:
-            facts = {"kind": row._meta.model_name, "pk": row.pk, "name": row.name, "why": why}
+            facts = {"kind": row._meta.model_name, "pk": row.pk, "name": row.name}
             events.record(RunEvent.Kind.AUTOMATION_PREVENTED, environment=environment_of(row), data=facts)

@@ -56,7 +56,7 @@ def person(browser: Browser, address: str, name: str) -> Visitor:
 
 def open_form(visitor: Visitor, environment: str, deployment: str) -> Page:
     visitor.goto(f"/admin/flows/deployment/?environment={environment}&q={deployment}")
-    # What starts at once, and what waits for approval.
+    # The link says whether the run waits for approval.
     visitor.page.get_by_role("link", name=re.compile(f"^(Run|Request a run of) {deployment}")).click()
     return visitor.page
 

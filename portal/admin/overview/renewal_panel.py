@@ -36,7 +36,7 @@ LISTS: dict[type[Model], tuple[str, str]] = {
 WORDS: dict[Need, tuple[str, str, str]] = {
     Need.ENDED: ("Ended", "red", "Their end has passed: they start nothing until they are renewed."),
     Need.ENDING: ("Ends soon", "amber", "Within 7 days. Their owners were notified, and can renew them."),
-    Need.UNABLE: ("Cannot run", "red", "Their owner is disabled or lacks permission, or a deployment was deleted."),
+    Need.UNABLE: ("Cannot run", "red", "Their requests would be refused: the page of each says why."),
 }
 
 

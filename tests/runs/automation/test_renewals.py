@@ -8,6 +8,8 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flows.models import Deployment
@@ -76,11 +78,14 @@ def test_one_whose_account_may_not_run_the_deployment_is_named_until_it_may(row:
         verbs=["trigger"],
         environment=deployment.environment,
         effect=Grant.Effect.DENY,
-        reason="r",
+        reason="under review by HR",
     )
     for _ in range(2):
         owner_checks.check()
         assert needs(row) == [Need.UNABLE]
+    row.refresh_from_db()
+    # The reason is for those who see grants.
+    assert row.obstacle == f"{account_of(row)} is denied “run” on {deployment} in {deployment.environment}."
     assert [(each.person, each.topic, each.number) for each in notices()] == [(row.owner, "schedule", 1)]
     grants.revoke(denial, by=Actor.system())
     owner_checks.check()
@@ -107,6 +112,23 @@ def test_one_whose_deployment_was_deleted_is_named_until_it_is_deployed_again(ro
     deployed_again.save()
     owner_checks.check()
     assert needs(row) == []
+
+
+def test_a_deleted_deployment_is_looked_up_once_for_all(requester: User, deployment: Deployment) -> None:
+    Deployment.objects.filter(pk=deployment.pk).update(deleted_upstream_at=timezone.now())
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            owner_checks.check()
+        return len(captured)
+
+    new_rule(requester, deployment)
+    owner_checks.check()
+    few = queries()
+    for number in range(3):
+        new_rule(requester, deployment, name=f"rule {number}")
+    EventRule.objects.update(obstacle=EventRule.objects.exclude(obstacle="").values("obstacle")[:1])
+    assert queries() == few
 
 
 def test_administrators_and_auditors_are_notified_of_what_has_a_disabled_owner(

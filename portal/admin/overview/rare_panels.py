@@ -1,4 +1,4 @@
-"""What is seldom there: whether anybody has any comes with the environments, and most overviews ask no more for it."""
+"""Panels that are rarely shown: the query for the environments also asks whether there is anything for them at all."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = OUTSIDE_CHANGES, OVERRIDES, PAUSED_SCHEDULES, PINS = "outside_changes", 
 
 
 def facts(request: HttpRequest) -> dict[str, Exists]:
-    """Return for each of them whether there is any, to be read with any row."""
+    """Return for each panel whether there is anything for it, visible or not, to be read with any row."""
     rows = {
         OUTSIDE_CHANGES: audit_panel.from_outside(),
         OVERRIDES: alarms.unreviewed(),
@@ -30,5 +30,5 @@ def facts(request: HttpRequest) -> dict[str, Exists]:
 
 
 def has_any(name: str, environments: Sequence[Environment]) -> bool:
-    """Return whether to ask for it: the environments come with the `facts`, and without any nothing says no."""
+    """Return whether to read the rows of a panel. The environments come with the `facts`; without any, it is read."""
     return not environments or bool(getattr(environments[0], f"{COLUMN}{name}"))
