@@ -12,6 +12,7 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import os
+import select
 import signal
 import time
 from multiprocessing.process import BaseProcess
@@ -20,6 +21,7 @@ from typing import Any
 
 import psycopg
 from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.utils import timezone
 from django_q.brokers import get_broker
 from django_q.signing import SignedPackage
 from django_q.worker import worker
@@ -34,8 +36,8 @@ log = logging.getLogger(__name__)
 PROCESSES = (Priority.FOLLOW_UP, Priority.MAINTAIN, Priority.MAINTAIN)
 # Seconds a task may run, and what it then gets to clean up. In all less than `queue.LONGEST`.
 TIMEOUT, GRACE = 60, 10
-# A NOTIFY can be lost with its connection, and a task whose process was killed becomes due without one.
-FALLBACK_SECONDS = 1.0
+# Before the queue is read without a notification: a task whose process was killed becomes due without one.
+FALLBACK_SECONDS = 5.0
 # Before a process that died is replaced, and before a database that is away is asked again.
 PAUSE_SECONDS = 1.0
 # What django-q2's worker takes for the end of the queue.
@@ -43,15 +45,23 @@ END = "STOP"
 
 
 class Stop:
-    """Whether the process was asked to stop. A second signal changes nothing: a task is never cut short."""
+    """Whether the process was asked to stop. A second signal changes nothing: a task is never cut short.
+
+    A `select` on it ends then.
+    """
 
     def __init__(self, *signals: signal.Signals) -> None:
         self.is_set = False
+        self._readable, self._writable = os.pipe()
         for number in signals:
             signal.signal(number, self._set)
 
+    def fileno(self) -> int:
+        return self._readable
+
     def _set(self, number: int, frame: FrameType | None) -> None:
         self.is_set = True
+        os.write(self._writable, b".")
 
 
 class Timer:
@@ -92,6 +102,8 @@ class Tasks:
         self._parent = parent
         self._stop = Stop(signal.SIGTERM)
         self._listening: Any = None
+        # When the next periodic task is due.
+        self._next_due = timezone.now()
 
     def get(self) -> dict[str, Any] | str:
         """Return the next task, or `END` after SIGTERM or when the parent process is gone."""
@@ -100,7 +112,8 @@ class Tasks:
                 # Listen before looking: a task queued in between would otherwise wait for the fallback.
                 close_old_connections()
                 self._listen()
-                periodic.queue_due(self._broker)
+                if self._next_due <= timezone.now():
+                    self._next_due = periodic.queue_due(self._broker)
                 taken = self._broker.dequeue()
                 if not taken:
                     self._wait()
@@ -128,9 +141,15 @@ class Tasks:
             self._listening = connection.connection
 
     def _wait(self) -> None:
-        """Wait for a notification, at most `FALLBACK_SECONDS`."""
-        for _ in self._listening.notifies(timeout=FALLBACK_SECONDS, stop_after=1):
-            pass
+        """Wait for a notification, a signal, or until a periodic task is due, at most `FALLBACK_SECONDS`."""
+        # First those that came with an answer. `select`, because psycopg's own wait wakes up ten times a second.
+        if not self._is_notified():
+            until_due = (self._next_due - timezone.now()).total_seconds()
+            select.select([self._listening, self._stop], [], [], max(0.0, min(FALLBACK_SECONDS, until_due)))
+            self._is_notified()
+
+    def _is_notified(self) -> bool:
+        return bool(list(self._listening.notifies(timeout=0)))
 
 
 class Results:
@@ -156,7 +175,7 @@ def run_processes() -> None:
     timers = [Timer() for _ in PROCESSES]
     children = list(map(start, PROCESSES, timers))
     while not stop.is_set:
-        multiprocessing.connection.wait([child.sentinel for child in children], timeout=PAUSE_SECONDS)
+        multiprocessing.connection.wait([stop.fileno(), *(child.sentinel for child in children)], timeout=PAUSE_SECONDS)
         for number, child in enumerate(children):
             # A task that does not let itself be interrupted.
             if timers[number].busy_seconds > TIMEOUT + GRACE:
@@ -189,6 +208,8 @@ def work(up_to: Priority, parent: int, timer: Timer) -> None:
     # The worker would close a connection of this age between taking a task and running it, and with it the lock that
     # says that the task is running.
     connection.settings_dict["CONN_MAX_AGE"] = None
+    # Nor is it tested before each task: the queue was just read through it.
+    connection.settings_dict["CONN_HEALTH_CHECKS"] = False
     broker = get_broker()
     broker.up_to = up_to
     worker(Tasks(broker, parent), Results(broker), timer, TIMEOUT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import connection
 from django.utils import timezone
@@ -11,6 +11,8 @@ from django_q.models import Schedule
 from django_q.scheduler import scheduler
 
 MINUTE = timedelta(minutes=1)
+# Before it is asked again what is due, when another process queues it.
+SOON = timedelta(seconds=2)
 PERIODIC: dict[str, timedelta] = {
     # Often: what is due again after an error or a kill waits at most this long.
     "runs.tasks.requeue_due": timedelta(seconds=5),
@@ -35,8 +37,7 @@ PERIODIC: dict[str, timedelta] = {
 }
 # Advisory lock of the process that queues what is due; any constant that nothing else uses.
 SCHEDULING = 7_218_003
-# Each process asks it every second.
-IS_DUE = f"SELECT EXISTS (SELECT FROM {Schedule._meta.db_table} WHERE next_run < %s)"
+NEXT = f"SELECT min(next_run) FROM {Schedule._meta.db_table}"
 
 
 def sync_schedules() -> None:
@@ -56,18 +57,25 @@ def sync_schedules() -> None:
     Schedule.objects.exclude(name__in=wanted).delete()
 
 
-def queue_due(broker: Broker) -> None:
-    """Queue the periodic tasks that are due. After a downtime each runs once, not once for each missed time."""
-    with connection.cursor() as cursor:
-        cursor.execute(IS_DUE, [timezone.now()])
-        if cursor.fetchone() != (True,):
-            return
-    # Every process calls this each second: they skip what another is queueing, and never wait for it. A lock of the
-    # session, because the scheduler would close a connection that is in a transaction.
+def queue_due(broker: Broker) -> datetime:
+    """Queue the periodic tasks that are due; return when the next one is. After a downtime each runs once."""
+    if (first := next_due()) > timezone.now():
+        return first
+    # Every process does this: they skip what another is queueing, and never wait for it. A lock of the session, because
+    # the scheduler would close a connection that is in a transaction.
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s)", [SCHEDULING])
         if cursor.fetchone() != (True,):
-            return
+            return timezone.now() + SOON
     scheduler(broker=broker)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_unlock(%s)", [SCHEDULING])
+    return next_due()
+
+
+def next_due() -> datetime:
+    """Return when the first periodic task is due; in a moment, if there is none yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(NEXT)
+        (first,) = cursor.fetchone() or (None,)
+    return first or timezone.now() + SOON

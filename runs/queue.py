@@ -12,12 +12,9 @@ from datetime import timedelta
 from enum import IntEnum
 
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Now
 from django_q.tasks import async_task
 
 from flows import canonical
-from runs.models import QueuedTask
 
 CHANNEL = "portal_queue"
 
@@ -109,11 +106,49 @@ MAY_BE_DUE = """
     )
 """
 
-# What is held by a session of this database. A session that ends, by a kill too, releases its locks at once.
-HELD = """
-    SELECT objid FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2
-    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+# Lost is what was taken longer than `LEASE` ago by a session that is gone: one that ends, by a kill too, releases its
+# locks at once. What a session finishes right now is locked by its DELETE.
+IS_DUE = """(
+    taken_at IS NULL
+    OR taken_at < statement_timestamp() - %(longest)s * interval '1 second'
+    OR taken_at < statement_timestamp() - %(lease)s * interval '1 second' AND id %% 2147483648 NOT IN (
+        SELECT objid::bigint FROM pg_locks
+        WHERE locktype = 'advisory' AND classid = %(running)s AND objsubid = 2
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    )
+)"""
+
+# 1. The most urgent row that is due, or the oldest. Not the rows that an open transaction relies on (see ENQUEUE), nor
+#    tasks of which another row is taken.
+# 2. Other rows of the same task that are committed by now are deleted: this run does their work too.
+# 3. The lock before the commit, so that no other session ever sees the row taken and not held. "try": after `LONGEST`
+#    the session before may still hold it.
+TAKE = f"""
+    WITH first AS MATERIALIZED (
+        SELECT id, task, args FROM runs_queuedtask AS found
+        WHERE {IS_DUE} AND priority <= %(up_to)s AND NOT EXISTS (
+            SELECT FROM runs_queuedtask AS same
+            WHERE same.task = found.task AND same.args = found.args AND same.id <> found.id
+            AND same.taken_at >= statement_timestamp() - %(longest)s * interval '1 second'
+        )
+        ORDER BY CASE WHEN %(by_age)s THEN 0 ELSE priority END, id
+        LIMIT 1 FOR UPDATE SKIP LOCKED
+    ), twins AS MATERIALIZED (
+        SELECT id FROM runs_queuedtask
+        WHERE {IS_DUE} AND (task, args) = (SELECT task, args FROM first) AND id <> (SELECT id FROM first)
+        FOR UPDATE SKIP LOCKED
+    ), deleted AS (
+        DELETE FROM runs_queuedtask WHERE id IN (SELECT id FROM twins)
+    )
+    UPDATE runs_queuedtask AS taken SET taken_at = statement_timestamp() FROM first WHERE taken.id = first.id
+    RETURNING taken.id, taken.task, taken.args,
+        pg_try_advisory_lock(%(running)s, (taken.id %% 2147483648)::integer)
+"""
+
+# In this order: a row that can be seen, and is not locked, is held.
+FINISH = """
+    WITH deleted AS (DELETE FROM runs_queuedtask WHERE id = %(id)s RETURNING id)
+    SELECT pg_advisory_unlock(%(running)s, (%(id)s %% 2147483648)::integer) FROM (SELECT count(*) FROM deleted) AS done
 """
 
 
@@ -155,47 +190,19 @@ def take(*, up_to: Priority = Priority.MAINTAIN, by_age: bool = False) -> Task |
         cursor.execute(MAY_BE_DUE, [int(up_to), LEASE.total_seconds()])
         if cursor.fetchone() != (True,):
             return None
-    order = ("pk",) if by_age else ("priority", "pk")
+    numbers = {"longest": LONGEST.total_seconds(), "lease": LEASE.total_seconds(), "running": RUNNING}
     with transaction.atomic(), connection.cursor() as cursor:
-        # 1. One taker at a time, or two could take two rows of the same task. It takes a millisecond.
+        # One taker at a time, or two could take two rows of the same task. It takes a millisecond.
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [TAKING])
-        # 2. Not the rows that an open transaction relies on (see ENQUEUE), nor tasks of which another row is taken.
-        is_due = Q(taken_at=None) | Q(taken_at__lt=Now() - LONGEST) | Q(pk__in=find_lost())
-        same = QueuedTask.objects.filter(task=OuterRef("task"), args=OuterRef("args")).exclude(pk=OuterRef("pk"))
-        is_running = Exists(same.filter(taken_at__gte=Now() - LONGEST))
-        free = QueuedTask.objects.filter(is_due, ~is_running, priority__lte=up_to)
-        row = free.order_by(*order).select_for_update(skip_locked=True).first()
-        if row is None:
-            return None
-        # 3. Rows of the same task that are committed by now: this run does their work too.
-        twins = QueuedTask.objects.filter(is_due, task=row.task, args=row.args).exclude(pk=row.pk)
-        unlocked = twins.select_for_update(skip_locked=True).values_list("pk", flat=True)
-        QueuedTask.objects.filter(pk__in=list(unlocked)).delete()
-        QueuedTask.objects.filter(pk=row.pk).update(taken_at=Now())
-        # 4. Before the commit, so that no other session ever sees it taken and not held. "try": after `LONGEST` the
-        #    session before may still hold it.
-        cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", [RUNNING, lock_number(row.pk)])
-    return Task(row.pk, row.task, tuple(json.loads(row.args)))
+        cursor.execute(TAKE, numbers | {"up_to": int(up_to), "by_age": by_age})
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    pk, name, args, _ = row
+    return Task(pk, name, tuple(json.loads(args)))
 
 
 def finish(pk: int) -> None:
     """Delete a task that has ended, whatever its result."""
-    QueuedTask.objects.filter(pk=pk).delete()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [RUNNING, lock_number(pk)])
-
-
-def find_lost() -> list[int]:
-    """Return the keys of the tasks that were taken longer than `LEASE` ago by a session that is gone."""
-    old = list(QueuedTask.objects.filter(taken_at__lt=Now() - LEASE).values_list("pk", flat=True))
-    if not old:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(HELD, [RUNNING])
-        held = {number for (number,) in cursor.fetchall()}
-    return [pk for pk in old if lock_number(pk) not in held]
-
-
-def lock_number(pk: int) -> int:
-    """Return the number of a task's advisory lock, which has 31 bits."""
-    return pk % 2**31
+        cursor.execute(FINISH, {"id": pk, "running": RUNNING})
