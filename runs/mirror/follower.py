@@ -33,10 +33,10 @@ log = logging.getLogger(__name__)
 DEBOUNCE_SECONDS = 0.15
 DETAIL_SECONDS = 0.2
 # How soon new log lines of active runs are looked for; every third look is a complete one, with task runs and
-# artifacts. Without an active run less often: one that begins is announced by an event.
+# artifacts. Without an active run less often: one that begins is announced by an event, or found by a sweep.
 TAIL_SECONDS = 0.6
 COMPLETE_EVERY = 3
-IDLE_SECONDS = 1.5
+IDLE_SECONDS = 5.0
 # Of so many runs each is asked for its log; of more, those that one call for all of them finds to have new lines.
 FEW = 5
 # Between two looks that announced lines cause, and how many of these announcements are taken without a pause: a server
@@ -122,8 +122,9 @@ class Follower:
         self.has_active = False
         self.last_sweep: Swept | None = None
         self.is_first = False
-        # Runs whose state was read, but not yet their states, tasks and logs.
+        # Runs whose state was read, but not yet their states, tasks and logs; `detailed` when there are some.
         self.pending_details: set[UUID] = set()
+        self.detailed = asyncio.Event()
 
     async def run(self) -> None:
         """Run all loops until one of them fails or the task is cancelled."""
@@ -194,6 +195,7 @@ class Follower:
                 await asyncio.sleep(1)
                 self.hinted.set()
             self.pending_details |= hints
+            self.detailed.set()
             self.woken.set()
 
     async def sweep(self) -> None:
@@ -201,6 +203,7 @@ class Follower:
         while True:
             self.crowded.clear()
             if await self.run_safely(self.sync_states) and self.last_sweep:
+                self.woken.set()
                 if self.last_sweep.is_complete:
                     self.swept.set()
                 elif self.last_sweep.progress == mirror.Progress.MORE:
@@ -213,9 +216,12 @@ class Follower:
     async def read_details(self) -> None:
         """Read the details of runs whose state was read, unless those of a crowd are still to be read."""
         while True:
-            if self.pending_details and not self.is_crowded:
-                await self.run_safely(self.fetch_details)
-            await asyncio.sleep(DETAIL_SECONDS)
+            await self.detailed.wait()
+            self.detailed.clear()
+            while self.pending_details:
+                if not self.is_crowded:
+                    await self.run_safely(self.fetch_details)
+                await asyncio.sleep(DETAIL_SECONDS)
 
     async def complete(self) -> None:
         """After each sweep read the details of what it found: the next sweep does not wait for them."""
@@ -223,6 +229,7 @@ class Follower:
             await self.swept.wait()
             self.swept.clear()
             await self.run_safely(self.sync_details)
+            self.detailed.set()
 
     def sync_states(self, environment: Environment) -> None:
         self.last_sweep = sweep(environment)
