@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,6 +12,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Max, Q
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from flows import definition as definitions
 from flows import job_variables, parameters
@@ -28,7 +30,8 @@ from flows.shared_servers import keys_of, read_together
 KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
 
-# Deployments whose list takes five calls: it is read whole each time, and so is a longer one after ten minutes.
+# Deployments whose list takes five calls: it is read whole each time, and so is a longer one after ten minutes. Then
+# every row is written, otherwise those of which Prefect says something else than before.
 SHORT = 1_000
 WHOLE_EVERY = timedelta(minutes=10)
 # Prefect's times are of the beginning of a transaction, so that one can appear late.
@@ -67,9 +70,10 @@ def keep_up(environment: Environment, *, on_change: OnChange | None = None, on_m
     changed_at = known.aggregate(last=Max("updated_upstream_at"))["last"]
     listed_at = health.health_of(environment.server).listed_at
     is_due = listed_at is None or timezone.now() - listed_at > WHOLE_EVERY
-    if is_due or changed_at is None or not health.is_synced(environment) or known.count() <= SHORT:
+    if is_due or changed_at is None or not health.is_synced(environment):
         return sync(environment, on_change=on_change, on_move=on_move)
-    return sync(environment, on_change=on_change, on_move=on_move, since=changed_at - OVERLAP)
+    since = None if known.count() <= SHORT else changed_at - OVERLAP
+    return sync(environment, on_change=on_change, on_move=on_move, since=since, write_same=False)
 
 
 def sync(
@@ -78,14 +82,15 @@ def sync(
     on_change: OnChange | None = None,
     on_move: OnMove | None = None,
     since: datetime | None = None,
+    write_same: bool = True,
 ) -> Sync:
     """Read every deployment and work pool of an environment's server and upsert them.
 
     Where several environments have a scope of the server, into each of them what is its own. With `since` only the
-    deployments that changed since then. Those deleted in Prefect are marked when all are read, never deleted: runs and
-    requests refer to them. `on_change` is called with the changed definitions, `on_move` with what left a scope. Raises
-    `PrefectError` or `DecryptionError` after recording it in the health, and `SameServer` when another environment is
-    this server.
+    deployments that changed since then, and without `write_same` only the rows of which Prefect says something else.
+    Those deleted in Prefect are marked when all are read, never deleted: runs and requests refer to them. `on_change`
+    is called with the changed definitions, `on_move` with what left a scope. Raises `PrefectError` or `DecryptionError`
+    after recording it in the health, and `SameServer` when another environment is this server.
     """
     # 1. Take the time before reading: what changes meanwhile is newer than this sync.
     now = timezone.now()
@@ -109,14 +114,14 @@ def sync(
         templates = {pool.name: pool.base_job_template for pool in pools}
         changes = []
         for each in environments:
-            changes += upsert(each, assigned.records[each.pk], templates, at=now)
+            changes += upsert(each, assigned.records[each.pk], templates, at=now, write_same=write_same)
             pool_catalog.upsert(each, pool_catalog.own(each, pools), at=now)
         seen = {record.id for record in records}
         deleted = since is None and (
             known.filter(synced_at__lt=now).exclude(prefect_id__in=seen).update(deleted_upstream_at=now)
         )
         result = Sync(len(records), len(seen - known_ids), int(deleted))
-        health.record_sync(environments, str(result), at=now, is_whole=since is None)
+        health.record_sync(environments, str(result), at=now, is_whole=since is None and write_same)
         # Last: audit entries lock the end of the trail until the commit.
         if on_change:
             on_change(changes)
@@ -166,11 +171,17 @@ def upsert(
     templates: Mapping[str, Mapping[str, JSON]],
     *,
     at: datetime,
+    write_same: bool = True,
 ) -> list[DefinitionChange]:
     """Insert or update deployments by their Prefect id; return those whose definition changed.
 
-    `templates` has the base job template of each work pool. The caller holds the lock on the environment.
+    `templates` has the base job template of each work pool. Without `write_same` the rows that were made of the same
+    are only noted as read. The caller holds the lock on the environment.
     """
+    answers = digests(records, templates)
+    if not write_same:
+        same = note_same(environment, answers, at=at)
+        records = [each for each in records if each.id not in same]
     if not records:
         return []
     # 1. What is known. A reading that began before the stored one is left out: it would bring back old values.
@@ -181,7 +192,12 @@ def upsert(
         each.id: definition_reader.describe(environment, each, templates.get(each.work_pool_name, {})) for each in fresh
     }
     rows = [
-        Deployment(environment=environment, prefect_id=record.id, **columns(record, described[record.id], at))
+        Deployment(
+            environment=environment,
+            prefect_id=record.id,
+            answer_digest=answers[record.id],
+            **columns(record, described[record.id], at),
+        )
         for record in fresh
     ]
     # Sanitized, because one character that Postgres cannot store would fail the sync of the whole environment.
@@ -201,6 +217,34 @@ def upsert(
         DefinitionChange(deployment, before[deployment.prefect_id])
         for deployment in stored.filter(prefect_id__in=before).order_by("full_name")
     ]
+
+
+def digests(records: Sequence[DeploymentRecord], templates: Mapping[str, Mapping[str, JSON]]) -> dict[UUID, str]:
+    """Return a digest of what each row is made of: the deployment in Prefect and the template of its pool."""
+    pools = {name: digest(template) for name, template in templates.items()}
+    return {each.id: digest([each, pools.get(each.work_pool_name)]) for each in records}
+
+
+def digest(value: object) -> str:
+    # With the key of the portal, because a deployment contains secrets. Not canonical: one more write does no harm.
+    text = json.dumps(value, default=plain, sort_keys=True)
+    return salted_hmac("flows.catalog.sync", text, algorithm="sha256").hexdigest()
+
+
+def plain(value: object) -> dict[str, Any] | str:
+    if isinstance(value, DeploymentRecord | ScheduleRecord):
+        return {field.name: getattr(value, field.name) for field in fields(value)}
+    return str(value)
+
+
+def note_same(environment: Environment, answers: Mapping[UUID, str], *, at: datetime) -> set[UUID]:
+    """Note that deployments were read again of which Prefect says what is stored; return their Prefect ids."""
+    rows = Deployment.objects.filter(
+        environment=environment, deleted_upstream_at=None, left_scope_at=None, synced_at__lte=at
+    )
+    same = {key for key, stored in rows.values_list("prefect_id", "answer_digest") if answers.get(key) == stored}
+    rows.filter(prefect_id__in=same).update(synced_at=at)
+    return same
 
 
 def known_definitions(environment: Environment, records: Sequence[DeploymentRecord]) -> dict[UUID, Deployment]:

@@ -356,6 +356,14 @@ class Migration(migrations.Migration):
                     models.JSONField(default=dict, help_text="What it would run, as flows.definition describes it."),
                 ),
                 ("definition_fingerprint", models.CharField(blank=True, max_length=64)),
+                (
+                    "answer_digest",
+                    models.CharField(
+                        blank=True,
+                        help_text="Of what Prefect said: what it says again is not written again.",
+                        max_length=64,
+                    ),
+                ),
                 ("created_upstream_at", models.DateTimeField(null=True)),
                 ("updated_upstream_at", models.DateTimeField(null=True)),
                 ("synced_at", models.DateTimeField(help_text="When the catalog last synced it.")),

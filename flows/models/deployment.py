@@ -46,6 +46,9 @@ class Deployment(StoredRow):
     job_variables = models.JSONField(default=dict, help_text="Without what may be secret: flows.job_variables.")
     definition = models.JSONField(default=dict, help_text="What it would run, as flows.definition describes it.")
     definition_fingerprint = models.CharField(max_length=64, blank=True)
+    answer_digest = models.CharField(
+        max_length=64, blank=True, help_text="Of what Prefect said: what it says again is not written again."
+    )
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)
     # Times of Prefect end in `_upstream_at`; `synced_at` is the portal's own.

@@ -30,6 +30,44 @@ def test_a_short_list_is_read_whole(dev: Environment, fake: FakePrefect) -> None
     assert listings(fake) == ["deployments", "deployments"]
 
 
+def test_what_prefect_says_again_is_not_written_again(dev: Environment, fake: FakePrefect) -> None:
+    first, *_ = add(fake, 3)
+    sync.keep_up(dev)
+    began = timezone.now()
+    # 1. Another writer, to see which rows are written.
+    Deployment.objects.update(description="not from Prefect")
+    fake.change_deployment(first.id, entrypoint="other.py:flow")
+    changes: list[sync.DefinitionChange] = []
+    sync.keep_up(dev, on_change=changes.extend)
+    assert [change.deployment.prefect_id for change in changes] == [first.id]
+    assert list(Deployment.objects.exclude(description="not from Prefect").values_list("prefect_id")) == [(first.id,)]
+    assert not Deployment.objects.filter(synced_at__lt=began).exists(), "all were read"
+    # 2. Every ten minutes, and when somebody asks for it, all are.
+    Health.objects.update(listed_at=timezone.now() - timedelta(minutes=11))
+    sync.keep_up(dev)
+    assert not Deployment.objects.filter(description="not from Prefect").exists()
+
+
+@pytest.mark.parametrize("column", ["deleted_upstream_at", "left_scope_at"])
+def test_what_returns_as_it_was_is_written(dev: Environment, fake: FakePrefect, column: str) -> None:
+    add(fake, 1)
+    sync.keep_up(dev)
+    Deployment.objects.update(**{column: timezone.now()})
+    sync.keep_up(dev)
+    assert Deployment.objects.filter(**{column: None}).exists()
+
+
+def test_a_changed_pool_is_a_change_of_its_deployments(dev: Environment, fake: FakePrefect) -> None:
+    (deployment,) = add(fake, 1)
+    fake.add_work_pool(deployment.work_pool_name)
+    sync.keep_up(dev)
+    template = {"variables": {"properties": {"cpu": {"default": 4}}}}
+    fake.change_work_pool(deployment.work_pool_name, base_job_template=template)
+    changes: list[sync.DefinitionChange] = []
+    sync.keep_up(dev, on_change=changes.extend)
+    assert len(changes) == 1
+
+
 def test_of_a_long_list_what_changed_is_read_and_all_of_it_after_ten_minutes(
     dev: Environment, fake: FakePrefect
 ) -> None:
