@@ -47,12 +47,13 @@ class Reliability:
 
 
 def reliability(counts: QuerySet[RunCount], runs: QuerySet[Run], *, days: int = DAYS) -> Reliability:
-    """Return how the runs that ended in the last `days` ended; the median is of completed runs that are still stored.
+    """Return how the runs that ended in the last `days` ended.
 
-    `runs` are those that `counts` count.
+    The median is of the completed runs that began in them and are still stored. `runs` are those that `counts` count.
     """
     since = timezone.now() - timedelta(days=days)
-    completed = runs.order_by().filter(state_type="COMPLETED", ended_at__gte=since).values("state_type")
+    # By the column of the lists, because Postgres finds the last runs of a deployment by it.
+    completed = runs.order_by().filter(state_type="COMPLETED", sort_at__gte=since).values("state_type")
     median = completed.annotate(median=Median("run_seconds")).values("median")
 
     def total(*states: str) -> Coalesce:

@@ -339,6 +339,11 @@ class Migration(migrations.Migration):
                         name="grant_has_one_subject",
                     )
                 ],
+                "indexes": [
+                    models.Index(
+                        fields=["-granted_at", "-id"], condition=models.Q(("revoked_at", None)), name="current_grants"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
@@ -1752,7 +1757,7 @@ class Migration(migrations.Migration):
                 ("total_ms", models.BigIntegerField(help_text="The sum of their durations, in milliseconds.")),
                 (
                     "access_deployment",
-                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="+"),
+                    models.ForeignKey("flows.deployment", models.PROTECT, null=True, related_name="+", db_index=False),
                 ),
                 (
                     "deployment",
@@ -1768,6 +1773,11 @@ class Migration(migrations.Migration):
                         fields=["hour", "environment", "access_deployment"],
                         include=["deployment", "state_type", "duration_bucket", "number", "total_ms"],
                         name="run_counts_by_hour",
+                    ),
+                    models.Index(
+                        fields=["access_deployment", "hour"],
+                        include=["environment", "deployment", "state_type", "duration_bucket", "number", "total_ms"],
+                        name="run_counts_by_access",
                     ),
                     models.Index(fields=["deployment", "hour"], name="run_counts_by_deployment"),
                 ],

@@ -146,6 +146,10 @@ class Grant(Selector):
                 name="grant_has_one_subject",
             )
         ]
+        indexes = [
+            # The list of those that are not revoked.
+            models.Index(fields=["-granted_at", "-id"], condition=models.Q(revoked_at=None), name="current_grants"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.subject} {self.effect} {', '.join(self.verbs)} on {self.selector}"
