@@ -18,7 +18,8 @@ from runs import trend_sums
 from runs.duration_buckets import percentile
 from runs.trend_sums import Range, Readable
 
-FAILED = ("FAILED", "CRASHED")
+# Deployments of each ranking.
+FIRST = 5
 
 
 @dataclass(slots=True)
@@ -37,7 +38,7 @@ class StateCounts:
 
     @property
     def failed(self) -> int:
-        return sum(self.counts[state] for state in FAILED)
+        return sum(self.counts[state] for state in trend_sums.FAILED)
 
     @property
     def success_rate(self) -> float | None:
@@ -95,7 +96,10 @@ class DeploymentTotals(StateCounts):
 
 @dataclass(frozen=True, slots=True)
 class Trend:
-    """The runs of a range: in each slot, in all of them, in the range before, and of each deployment."""
+    """The runs of a range: in each slot, in all of them, in the range before, and of the first deployments.
+
+    These are the ones that ran most, failed most, or took longest on average: enough for `highest`.
+    """
 
     slots: list[Slot]
     now: Totals
@@ -121,24 +125,26 @@ def last_days(number: int) -> Range:
     return Range(False, tuple(bounds[number:]), bounds[0])
 
 
-def trend(readable: Readable, span: Range) -> Trend:
-    """Return how the readable runs ended in a range and in the one before it, in one query."""
+def trend(readable: Readable, span: Range, *, first: int = FIRST) -> Trend:
+    """Return how the readable runs ended in a range and in the one before it, in one query.
+
+    `first` is how many deployments each ranking has.
+    """
     zone = timezone.get_default_timezone()
     slots = [Slot(begins, ends) for begins, ends in pairwise(span.bounds)]
     by_name = {slot.begins if span.is_hourly else timezone.localtime(slot.begins, zone).date(): slot for slot in slots}
     now, before = Totals(), Totals()
     found: dict[tuple[str, str], DeploymentTotals] = {}
-    for each in trend_sums.read(readable, span):
+    for each in trend_sums.read(readable, span, first=first):
         if each.environment is not None and each.deployment is not None:
-            # A deployment that was deleted and deployed again is another row of the same name.
             name = (each.environment, each.deployment)
             found.setdefault(name, DeploymentTotals(*name)).add(each.state_type, each.number, each.total_ms)
-        elif each.slot in by_name:
+        elif each.slot is None:
+            before.add(each.state_type, each.bucket or 0, each.number)
+        else:
             by_name[each.slot].totals.add(each.state_type, each.bucket or 0, each.number)
             now.add(each.state_type, each.bucket or 0, each.number)
-        else:
-            before.add(each.state_type, each.bucket or 0, each.number)
-    return Trend(slots, now, before, list(found.values()))
+    return Trend(slots, now, before, [found[name] for name in sorted(found)])
 
 
 def highest(

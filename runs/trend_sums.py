@@ -23,24 +23,43 @@ from runs.models import DeploymentDayCount, EnvironmentDayCount, RunCount
 
 # Terminal states, in the order in which charts stack them.
 ENDS = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-# Both in one query, so that they are of the same moment. By keys of deployments, whose names then are looked up once.
-# The sign is -1 of what is counted in another day.
+FAILED = ("FAILED", "CRASHED")
+# Both in one query, so that they are of the same moment. The sign is -1 of what is counted in another day. What was
+# before the range is one slot, and of deployments the first ones are returned: of all, a large portal has thousands. A
+# deployment that was deleted and deployed again is another row of the same name.
 SUMS = """
-    SELECT slot, state_type, bucket, slug, full_name, number, total_ms
-    FROM (
-        SELECT slot, state_type, bucket, NULL::bigint AS deployment, sum(sign * number)::bigint AS number,
-            sum(sign * total_ms)::bigint AS total_ms
-        FROM ({slots}) AS counted (slot, state_type, bucket, number, total_ms, sign)
-        GROUP BY 1, 2, 3
-        UNION ALL
-        SELECT NULL, state_type, NULL, deployment, sum(sign * number)::bigint, sum(sign * total_ms)::bigint
+    WITH counted AS (
+        SELECT deployment, state_type, sum(sign * number)::bigint AS number, sum(sign * total_ms)::bigint AS total_ms
         FROM ({deployments}) AS counted (deployment, state_type, number, total_ms, sign)
-        WHERE deployment IS NOT NULL GROUP BY 2, 4
-    ) AS sums
-    LEFT JOIN flows_deployment ON flows_deployment.id = deployment
-    LEFT JOIN flows_environment ON flows_environment.id = flows_deployment.environment_id
-    WHERE number <> 0
+        WHERE deployment IS NOT NULL GROUP BY 1, 2
+    ), named AS (
+        SELECT slug, full_name, state_type, number, total_ms FROM counted
+        JOIN flows_deployment ON flows_deployment.id = deployment
+        JOIN flows_environment ON flows_environment.id = flows_deployment.environment_id
+        WHERE number <> 0
+    ), totals AS (
+        SELECT slug, full_name, sum(number) AS ended, sum(number) FILTER (WHERE state_type = ANY(%s)) AS failed,
+            sum(total_ms) FILTER (WHERE state_type = %s) / sum(number) FILTER (WHERE state_type = %s) AS mean_ms
+        FROM named GROUP BY 1, 2
+    ), first AS (
+        {first}
+    )
+    SELECT slot, state_type, bucket, NULL AS slug, NULL AS full_name, sum(sign * number)::bigint AS number,
+        sum(sign * total_ms)::bigint
+    FROM (
+        SELECT CASE WHEN slot >= %s THEN slot END, state_type, bucket, number, total_ms, sign
+        FROM ({slots}) AS counted (slot, state_type, bucket, number, total_ms, sign)
+    ) AS counted (slot, state_type, bucket, number, total_ms, sign)
+    GROUP BY 1, 2, 3 HAVING sum(sign * number) <> 0
+    UNION ALL
+    SELECT NULL, state_type, NULL, slug, full_name, number, total_ms FROM named JOIN first USING (slug, full_name)
 """
+# One part of `first`; in the order of `run_trends.highest`.
+FIRST = """
+    (SELECT slug, full_name FROM totals WHERE {measure} > 0
+    ORDER BY {measure} DESC, full_name COLLATE "C", slug COLLATE "C" LIMIT %s)
+"""
+MEASURES = ("ended", "failed", "mean_ms")
 # Beside the parts, because one of a reader who sees nothing has no SQL.
 NO_SLOTS = "SELECT NULL::{kind}, '', 0::smallint, 0, 0::bigint, 1 WHERE false"
 NO_DEPLOYMENTS = "SELECT NULL::bigint, '', 0, 0::bigint, 1 WHERE false"
@@ -81,7 +100,10 @@ class Readable:
 
 
 class Sum(NamedTuple):
-    """A sum by slot, state and bucket; or by deployment and state, without slot and bucket."""
+    """A sum by slot, state and bucket; or by deployment and state, without slot and bucket.
+
+    A sum without slot and deployment is of the range before.
+    """
 
     slot: datetime | date | None
     state_type: str
@@ -92,17 +114,24 @@ class Sum(NamedTuple):
     total_ms: int
 
 
-def read(readable: Readable, span: Range) -> list[Sum]:
-    """Return the sums by slot in the range and the one before it, and by deployment in the range; in one query.
+def read(readable: Readable, span: Range, *, first: int) -> list[Sum]:
+    """Return the sums by slot in the range, of the one before it, and of some deployments; in one query.
 
-    A slot is named by its beginning, or by its date in the portal's time zone.
+    A slot is named by its beginning, or by its date in the portal's time zone. The deployments are the `first` ones
+    that ran most, failed most, or took longest on average.
     """
     slots, deployments = hourly(readable, span) if span.is_hourly else daily(readable, span)
     kind = "timestamptz" if span.is_hourly else "date"
     slots_text, slots_values = joined(slots, NO_SLOTS.format(kind=kind))
     text, values = joined(deployments, NO_DEPLOYMENTS)
+    ranks = " UNION ".join(FIRST.format(measure=measure) for measure in MEASURES)
+    begins = span.begins if span.is_hourly else timezone.localdate(span.begins, timezone.get_default_timezone())
+    states: list[Any] = [list(FAILED), "COMPLETED", "COMPLETED"]
     with connection.cursor() as cursor:
-        cursor.execute(SUMS.format(slots=slots_text, deployments=text), [*slots_values, *values])
+        cursor.execute(
+            SUMS.format(slots=slots_text, deployments=text, first=ranks),
+            [*values, *states, *[first] * len(MEASURES), begins, *slots_values],
+        )
         return [Sum(*row) for row in cursor.fetchall()]
 
 

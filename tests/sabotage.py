@@ -2043,6 +2043,13 @@ SABOTAGES = (
         'slots += [by_slot(in_utc, F("day"), MINUS_ONE)]',
     ),
     Sabotage(
+        "what fails most is not ranked where others run more",
+        ("tests/runs/test_run_trends.py::test_of_many_deployments_the_first_ones_are_returned",),
+        "runs/trend_sums.py",
+        'MEASURES = ("ended", "failed", "mean_ms")',
+        'MEASURES = ("ended", "mean_ms")',
+    ),
+    Sabotage(
         "the page of a request reads its approvals again and again",
         ("tests/portal/admin/requests/test_request_page.py::test_the_cost_is_agreed",),
         "portal/admin/requests/page.py",

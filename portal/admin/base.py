@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from django.contrib import messages
+from django.contrib.admin import display
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import ActionLocation, IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, Q, QuerySet
@@ -13,9 +15,11 @@ from django.db.models.constants import LOOKUP_SEP
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, QueryDict
 from django.shortcuts import redirect
 from django.urls import URLPattern, URLResolver, path
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
-from unfold.admin import ModelAdmin
+from unfold.admin import ModelAdmin, checkbox
 
 from portal.admin.changes import waiting
 from portal.auth.request_user import actor_of, permissions_of
@@ -26,6 +30,9 @@ from portal.ui import menu
 from runs.audit.lines import Columns
 from runs.errors import Refused
 from runs.models import ChangeRequest, Verb
+
+# As the theme renders it, which it would do for each row.
+CHECKBOX = checkbox.render(ACTION_CHECKBOX_NAME, "{}")
 
 __all__ = ["RestrictedAdmin", "actor_of", "attempt", "permissions_of"]
 
@@ -75,6 +82,10 @@ class RestrictedAdmin(ModelAdmin):
     standard_views: ClassVar[Mapping[str, str]] = {}
     # What a download has of each row: heading -> function of the row. Without columns there is none.
     csv_columns: ClassVar[Columns] = {}
+
+    @display(description=ModelAdmin.action_checkbox.short_description)
+    def action_checkbox(self, obj: Model) -> SafeString:
+        return format_html(CHECKBOX, obj.pk)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
         return RestrictedList

@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from portal import inbox
 from portal.auth.request_user import permissions_of
+from portal.ui.run_links import list_url
 from runs.models import Verb
 
 
@@ -117,8 +118,7 @@ def is_shown(request: HttpRequest, entry: Entry) -> bool:
 
 def line(request: HttpRequest, entry: Entry) -> dict[str, Any]:
     """Return an entry in the theme's format."""
-    model = apps.get_model(entry.model)
-    link = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    link = list_url(entry.model.lower().replace(".", "_"))
     found: dict[str, Any] = {"title": entry.title, "icon": entry.icon, "link": link, "shortcut": entry.shortcut}
     if entry.badge:
         found |= {"badge": entry.badge(request), "badge_variant": "warning"}

@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from urllib.parse import urlencode
 
 from django.core.exceptions import EmptyResultSet
 from django.db import connection
 from django.db.models import QuerySet
-from django.urls import reverse
+from django.urls import get_script_prefix, reverse
 
 # Counts stop here: a number of five digits says no more, and takes long.
 MOST_COUNTED = 1000
@@ -51,8 +52,14 @@ def list_url(model: str, **criteria: str | Iterable[str] | datetime | None) -> s
         for name, value in criteria.items()
         if value is not None
     }
-    address = reverse(f"admin:{model}_changelist")
+    address = list_address(model, get_script_prefix())
     return f"{address}?{urlencode(query, doseq=True)}" if query else address
+
+
+@cache
+def list_address(model: str, prefix: str) -> str:
+    # A page asks for a hundred of them, and Django searches each time. `prefix` is what `reverse` begins with.
+    return reverse(f"admin:{model}_changelist")
 
 
 def runs_url(**criteria: str | Iterable[str] | datetime | None) -> str:

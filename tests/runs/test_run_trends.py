@@ -13,7 +13,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from flows.models import Deployment
-from runs import mirror, run_trends
+from runs import mirror, run_trends, trend_sums
 from runs.duration_buckets import ERROR
 from runs.models import Run, RunCount
 from runs.trend_sums import Range, Readable
@@ -134,6 +134,24 @@ def test_deployments_are_ranked_and_those_with_nothing_are_left_out(
     assert [row.environment for row in run_trends.highest(rows, 5, lambda row: row.failed)] == ["prod"]
     (slowest,) = run_trends.highest(rows, 5, lambda row: row.mean_seconds)
     assert slowest.mean_seconds == 3.5
+
+
+def test_of_many_deployments_the_first_ones_are_returned(deployment: Deployment, prod_deployment: Deployment) -> None:
+    dice = random.Random(3)
+    for number in range(24):
+        place = dice.choice([deployment, prod_deployment])
+        # Every third has the name of another one: it was deleted and deployed again. Many are equal in a measure.
+        columns = {"id": None, "prefect_id": uuid4(), "full_name": f"f/{number - number % 3 // 2}"}
+        copy = Deployment(**{field.name: getattr(place, field.name) for field in Deployment._meta.fields} | columns)
+        copy.save()
+        for state in dice.sample(trend_sums.ENDS, 3):
+            ended(copy, state, seconds=dice.choice([1, 20]), number=dice.randint(1, 3))
+    for span in (run_trends.last_hours(24), run_trends.last_days(7)):
+        readable = Readable(Q(), EVERYWHERE)
+        some, every = (run_trends.trend(readable, span, first=first).deployments for first in (3, 100))
+        assert len(every) > len(some)
+        for value in (lambda row: row.ended, lambda row: row.failed, lambda row: row.mean_seconds):
+            assert run_trends.highest(some, 3, value) == run_trends.highest(every, 3, value)
 
 
 def test_runs_without_a_deployment_count_and_are_not_ranked(deployment: Deployment) -> None:

@@ -38,7 +38,8 @@ class ActorFilter(CriterionFilter):
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
         # Whoever acts for the first time is in the menu a minute later: their entry is in the list at once.
-        return [(name, name) for name in cache.get_or_set("audit actors", actor_names, MENU_SECONDS)]
+        names: list[str] = cache.get_or_set("audit-actors", actor_names, MENU_SECONDS) or []
+        return [(name, name) for name in names]
 
 
 class VerbFilter(ChoicesFilter):

@@ -19,8 +19,7 @@ from runs import levels
 from runs.access.decisions import Permissions
 from runs.models import FailureGroup, Run, RunRequest, Verb
 from runs.models.request import OVER, State
-from runs.run_trends import FAILED
-from runs.trend_sums import Range
+from runs.trend_sums import FAILED, Range
 
 # Rows in each panel; the rest is a link to the list.
 FEW = 8

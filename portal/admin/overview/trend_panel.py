@@ -15,8 +15,8 @@ from portal.ui import charts, sparklines, times
 from portal.ui.run_links import Count, runs_url
 from portal.ui.text import share
 from runs import run_trends
-from runs.run_trends import FAILED, Slot, Totals
-from runs.trend_sums import ENDS, Range, Readable
+from runs.run_trends import Slot, Totals
+from runs.trend_sums import ENDS, FAILED, Range, Readable
 
 # Value of `?range=` -> label, its hours or days
 RANGES: dict[str, tuple[str, Callable[[], Range]]] = {
@@ -100,7 +100,7 @@ def key_of(wanted: str) -> str:
 
 def panel(readable: Readable, span: Range, key: str, environments: Mapping[str, Environment]) -> TrendPanel:
     """Build the panel from the counts that may be read, in one query."""
-    trend = run_trends.trend(readable, span)
+    trend = run_trends.trend(readable, span, first=FEW)
     label = RANGES[key][0]
     choices = [
         Choice(each, name, f"{reverse('admin:index')}?{urlencode({'range': each})}", each == key)
