@@ -124,7 +124,7 @@ def place(server: Server, runs: int, folder: Path) -> Iterator[Place]:
     portal, prefect = next_free(0), next_free(0)
     uvicorn = [sys.executable, "-m", "uvicorn", "portal.asgi:application", "--host", "127.0.0.1", "--port", f"{portal}"]
     # As many processes as compose.yaml starts.
-    uvicorn += ["--workers", "2", "--log-level", "error"]
+    uvicorn += ["--workers", "2", "--http", "portal.ops.http_protocol:HTTPProtocol", "--log-level", "error"]
     settings = {"PORTAL_MODE": "demo", "DATABASE_URL": database, "PORTAL_PROCESS": "web"}
     # Without its services: nothing is scheduled, cleaned up or counted beside the questions.
     started = [Path(sys.executable).parent / "prefect", "server", "start", "--no-services", "--port", f"{prefect}"]

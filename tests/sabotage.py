@@ -2433,6 +2433,13 @@ SABOTAGES = (
         "digest([each, pools.get(each.work_pool_name)])",
         "digest([each])",
     ),
+    Sabotage(
+        "the body of an answer waits until its head is acknowledged",
+        ("tests/portal/test_asgi.py::test_no_answer_waits_until_its_head_is_acknowledged",),
+        "portal/ops/http_protocol.py",
+        "socket.TCP_NODELAY, 1)",
+        "socket.TCP_NODELAY, 0)",
+    ),
     # Background tasks
     Sabotage(
         "a task that waits can be taken by a process that does not see what it was queued for",

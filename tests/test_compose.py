@@ -23,6 +23,7 @@ import psycopg
 import pytest
 import yaml
 from compose_pydantic import ComposeSpecification, ComposeSpecificationFactory, DictSpecStrategy  # type: ignore[import-untyped]  # no types
+from django.utils.module_loading import import_string
 
 from portal.demo import postgres
 from portal.demo.ports import next_free
@@ -30,6 +31,7 @@ from portal.demo.postgres import Embedded
 from portal.demo.processes import Reaper, inherited_environment, time_zone
 from portal.demo.reaper import send
 from portal.demo.supervisor import Part, Supervisor
+from portal.ops.http_protocol import HTTPProtocol
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = "prefect-operations-portal"
@@ -176,6 +178,7 @@ def test_the_image_starts_the_web_process() -> None:
     flags = [word for word in json.loads(line.removeprefix("CMD ")) if word != "uvicorn"]
     command = interpolated(" ".join(SERVICES["web"]["command"][1:]), {})
     assert " ".join(flags).replace("=", " ") == command.replace("=", " ")
+    assert import_string(flags[flags.index("--http") + 1].replace(":", ".")) is HTTPProtocol
 
 
 def base_environment() -> dict[str, str]:
