@@ -11,8 +11,8 @@ from django_q.models import Schedule
 from django_q.scheduler import scheduler
 
 MINUTE = timedelta(minutes=1)
-# Before it is asked again what is due, when another process queues it.
-SOON = timedelta(seconds=2)
+# Before it is asked again what is due: another process queues it, or it could not be queued.
+SOON = timedelta(seconds=1)
 PERIODIC: dict[str, timedelta] = {
     # Often: what is due again after an error or a kill waits at most this long.
     "runs.tasks.requeue_due": timedelta(seconds=5),
@@ -70,7 +70,7 @@ def queue_due(broker: Broker) -> datetime:
     scheduler(broker=broker)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_unlock(%s)", [SCHEDULING])
-    return next_due()
+    return max(next_due(), timezone.now() + SOON)
 
 
 def next_due() -> datetime:

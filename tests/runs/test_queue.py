@@ -403,6 +403,30 @@ def test_what_is_due_is_queued_once_however_late_it_is() -> None:
     assert not Schedule.objects.filter(next_run__lte=timezone.now()).exists()
 
 
+def test_what_cannot_be_queued_is_not_tried_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    periodic.sync_schedules()
+    monkeypatch.setattr(periodic, "scheduler", lambda broker: None)  # what django-q2's does after an error
+    assert periodic.queue_due(QueueBroker()) > timezone.now() + periodic.SOON / 2
+
+
+def test_a_process_wakes_up_for_what_is_due_next() -> None:
+    periodic.sync_schedules()
+    assert periodic.queue_due(QueueBroker()) == Schedule.objects.earliest("next_run").next_run
+
+
+def test_while_another_process_queues_what_is_due_it_is_asked_again_soon() -> None:
+    periodic.sync_schedules()
+    with elsewhere(hold_scheduling):
+        again = periodic.queue_due(QueueBroker())
+    assert again <= timezone.now() + periodic.SOON
+    assert rows() == []
+
+
+def hold_scheduling() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s)", [periodic.SCHEDULING])
+
+
 def test_every_periodic_task_exists() -> None:
     for task in periodic.PERIODIC:
         assert callable(import_string(task))
