@@ -242,7 +242,8 @@ def note_same(environment: Environment, answers: Mapping[UUID, str], *, at: date
     rows = Deployment.objects.filter(
         environment=environment, deleted_upstream_at=None, left_scope_at=None, synced_at__lte=at
     )
-    same = {key for key, stored in rows.values_list("prefect_id", "answer_digest") if answers.get(key) == stored}
+    read = rows.filter(prefect_id__in=answers).values_list("prefect_id", "answer_digest")
+    same = {key for key, stored in read if answers[key] == stored}
     rows.filter(prefect_id__in=same).update(synced_at=at)
     return same
 
