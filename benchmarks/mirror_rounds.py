@@ -181,13 +181,12 @@ def following(environment: Environment, play: Callable[[], Awaitable[float]]) ->
 
 
 def idle(environment: Environment, deployments: int) -> dict[str, Any]:
-    """What reading the deployments costs while nothing changes: the whole list, and what changed of a long one."""
+    """What reading the deployments costs while nothing changes: writing all of them, and looking for changes."""
     prefect.deployments_count = deployments
     catalog.sync(environment)
     whole = min(spent(lambda: catalog.sync(environment))[1] for _ in range(3))
     changed = min(spent(lambda: catalog.keep_up(environment))[1] for _ in range(3))
-    often = PERIOD if deployments <= catalog.SHORT else catalog.WHOLE_EVERY
-    percent = 100 * (whole / often.total_seconds() + (changed / PERIOD.total_seconds() if often > PERIOD else 0))
+    percent = 100 * (whole / catalog.WHOLE_EVERY.total_seconds() + changed / PERIOD.total_seconds())
     return {
         "processor seconds, all": round(whole, 2),
         "processor seconds, changed": round(changed, 2),
