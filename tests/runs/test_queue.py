@@ -44,8 +44,25 @@ def rows() -> list[str]:
 
 def in_another_session(work: Callable[[], object]) -> None:
     """Run `work` in a session that is gone afterwards, as after a kill."""
-    with elsewhere(work):
+    keys: list[int] = []
+
+    def run() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            keys.append(cursor.fetchone()[0])
+        work()
+
+    with elsewhere(run):
         pass
+    # Postgres notices a moment later.
+    assert until(lambda: not is_there(keys[0]))
+
+
+def is_there(backend: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = %s)", [backend])
+        found: bool = cursor.fetchone()[0]
+    return found
 
 
 # A row that waits
