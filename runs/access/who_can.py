@@ -54,7 +54,7 @@ def who_can(deployment: Deployment, verbs: Iterable[Verb]) -> dict[Verb, Access]
         names[pk] = name
     # 2. Grant -> the people it reaches. A disabled account is in no set: its grants do not count.
     people = {
-        grant.pk: members.get(grant.group_id, set()) if grant.group_id else names.keys() & {grant.person_id}
+        grant.id: members.get(grant.group_id, set()) if grant.group_id else names.keys() & {grant.person_id}
         for grant in grants_for
     }
     return {verb: access_to(verb, grants_for, people, names) for verb in verbs}
@@ -66,12 +66,13 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
     denied_verbs = {verb, PART_OF.get(verb, verb)}
     denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and denied_verbs & set(grant.verbs)]
 
+    # Person -> their grants, and the denials of some values.
+    grants_of, denials_of = reaching(allowing, people), reaching((g for g in denying if g.predicate), people)
+
     def allowed(pk: int) -> Allowed:
-        granted = [grant for grant in allowing if pk in people[grant.pk]]
+        granted = grants_of.get(pk, [])
         bound = [predicates.describe(grant.predicate) for grant in granted if grant.predicate]
-        never = [
-            predicates.describe(grant.predicate) for grant in denying if grant.predicate and pk in people[grant.pk]
-        ]
+        never = [predicates.describe(grant.predicate) for grant in denials_of.get(pk, []) if grant.predicate]
         ends = [grant.valid_until for grant in granted]
         return Allowed(
             names[pk],
@@ -82,15 +83,24 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
             None if None in ends else max((end for end in ends if end), default=None),
         )
 
-    granted_to = {pk for grant in allowing for pk in people[grant.pk]}
-    denied_to = {pk for grant in denying if not grant.predicate for pk in people[grant.pk]}
+    denied_to = reaching((g for g in denying if not g.predicate), people).keys()
+    granted_to = grants_of.keys() - denied_to
     # Denied people without any grant are listed too: they may be why someone asks.
     by_name = sorted(granted_to | denied_to, key=lambda pk: names[pk].lower())
     return Access(
-        tuple(allowed(pk) for pk in by_name if pk in granted_to - denied_to),
+        tuple(allowed(pk) for pk in by_name if pk in granted_to),
         tuple(allowed(pk) for pk in by_name if pk in denied_to),
         verb in SUPERUSER_VERBS,
     )
+
+
+def reaching(grants: Iterable[Grant], people: dict[int, set[int]]) -> dict[int, list[Grant]]:
+    """Return person -> the grants that reach them, in their order."""
+    found: dict[int, list[Grant]] = {}
+    for grant in grants:
+        for pk in people[grant.id]:
+            found.setdefault(pk, []).append(grant)
+    return found
 
 
 def grants_affecting(permissions: Permissions, verb: Verb) -> Q:
