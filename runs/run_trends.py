@@ -18,9 +18,6 @@ from runs import trend_sums
 from runs.duration_buckets import percentile
 from runs.trend_sums import Range, Readable
 
-# Deployments of each ranking.
-FIRST = 5
-
 
 @dataclass(slots=True)
 class StateCounts:
@@ -125,7 +122,7 @@ def last_days(number: int) -> Range:
     return Range(False, tuple(bounds[number:]), bounds[0])
 
 
-def trend(readable: Readable, span: Range, *, first: int = FIRST) -> Trend:
+def trend(readable: Readable, span: Range, *, first: int) -> Trend:
     """Return how the readable runs ended in a range and in the one before it, in one query.
 
     `first` is how many deployments each ranking has.

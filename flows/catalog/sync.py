@@ -31,7 +31,7 @@ KEY = ["environment", "prefect_id"]
 COLUMNS = [f.name for f in Deployment._meta.concrete_fields if f.name not in {"id", *KEY}]
 
 # Deployments whose list takes five calls: it is read whole each time, and so is a longer one after ten minutes. Then
-# every row is written, otherwise those of which Prefect says something else than before.
+# every row is written; otherwise only those that changed in Prefect.
 SHORT = 1_000
 WHOLE_EVERY = timedelta(minutes=10)
 # Prefect's times are of the beginning of a transaction, so that one can appear late.
@@ -73,7 +73,7 @@ def keep_up(environment: Environment, *, on_change: OnChange | None = None, on_m
     if is_due or changed_at is None or not health.is_synced(environment):
         return sync(environment, on_change=on_change, on_move=on_move)
     since = None if known.count() <= SHORT else changed_at - OVERLAP
-    return sync(environment, on_change=on_change, on_move=on_move, since=since, write_same=False)
+    return sync(environment, on_change=on_change, on_move=on_move, since=since, rewrite_unchanged=False)
 
 
 def sync(
@@ -82,12 +82,12 @@ def sync(
     on_change: OnChange | None = None,
     on_move: OnMove | None = None,
     since: datetime | None = None,
-    write_same: bool = True,
+    rewrite_unchanged: bool = True,
 ) -> Sync:
     """Read every deployment and work pool of an environment's server and upsert them.
 
     Where several environments have a scope of the server, into each of them what is its own. With `since` only the
-    deployments that changed since then, and without `write_same` only the rows of which Prefect says something else.
+    deployments that changed since then. Without `rewrite_unchanged` only the rows that changed in Prefect are written.
     Those deleted in Prefect are marked when all are read, never deleted: runs and requests refer to them. `on_change`
     is called with the changed definitions, `on_move` with what left a scope. Raises `PrefectError` or `DecryptionError`
     after recording it in the health, and `SameServer` when another environment is this server.
@@ -114,14 +114,14 @@ def sync(
         templates = {pool.name: pool.base_job_template for pool in pools}
         changes = []
         for each in environments:
-            changes += upsert(each, assigned.records[each.pk], templates, at=now, write_same=write_same)
+            changes += upsert(each, assigned.records[each.pk], templates, at=now, rewrite_unchanged=rewrite_unchanged)
             pool_catalog.upsert(each, pool_catalog.own(each, pools), at=now)
         seen = {record.id for record in records}
         deleted = since is None and (
             known.filter(synced_at__lt=now).exclude(prefect_id__in=seen).update(deleted_upstream_at=now)
         )
         result = Sync(len(records), len(seen - known_ids), int(deleted))
-        health.record_sync(environments, str(result), at=now, is_whole=since is None and write_same)
+        health.record_sync(environments, str(result), at=now, is_whole=since is None and rewrite_unchanged)
         # Last: audit entries lock the end of the trail until the commit.
         if on_change:
             on_change(changes)
@@ -171,17 +171,17 @@ def upsert(
     templates: Mapping[str, Mapping[str, JSON]],
     *,
     at: datetime,
-    write_same: bool = True,
+    rewrite_unchanged: bool = True,
 ) -> list[DefinitionChange]:
     """Insert or update deployments by their Prefect id; return those whose definition changed.
 
-    `templates` has the base job template of each work pool. Without `write_same` the rows that were made of the same
-    are only noted as read. The caller holds the lock on the environment.
+    `templates` has the base job template of each work pool. Without `rewrite_unchanged` the rows that did
+    not change in Prefect only get a new `synced_at`. The caller holds the lock on the environment.
     """
     answers = digests(records, templates)
-    if not write_same:
-        same = note_same(environment, answers, at=at)
-        records = [each for each in records if each.id not in same]
+    if not rewrite_unchanged:
+        unchanged = touch_unchanged(environment, answers, at=at)
+        records = [each for each in records if each.id not in unchanged]
     if not records:
         return []
     # 1. What is known. A reading that began before the stored one is left out: it would bring back old values.
@@ -226,7 +226,7 @@ def digests(records: Sequence[DeploymentRecord], templates: Mapping[str, Mapping
 
 
 def digest(value: object) -> str:
-    # With the key of the portal, because a deployment contains secrets. Not canonical: one more write does no harm.
+    # With the portal's key, because a deployment can contain secrets. It need not be canonical: a rewrite does no harm.
     text = json.dumps(value, default=plain, sort_keys=True)
     return salted_hmac("flows.catalog.sync", text, algorithm="sha256").hexdigest()
 
@@ -237,15 +237,15 @@ def plain(value: object) -> dict[str, Any] | str:
     return str(value)
 
 
-def note_same(environment: Environment, answers: Mapping[UUID, str], *, at: datetime) -> set[UUID]:
-    """Note that deployments were read again of which Prefect says what is stored; return their Prefect ids."""
+def touch_unchanged(environment: Environment, answers: Mapping[UUID, str], *, at: datetime) -> set[UUID]:
+    """Set `synced_at` of the deployments that did not change in Prefect; return their Prefect ids."""
     rows = Deployment.objects.filter(
         environment=environment, deleted_upstream_at=None, left_scope_at=None, synced_at__lte=at
     )
     read = rows.filter(prefect_id__in=answers).values_list("prefect_id", "answer_digest")
-    same = {key for key, stored in read if answers[key] == stored}
-    rows.filter(prefect_id__in=same).update(synced_at=at)
-    return same
+    unchanged = {key for key, stored in read if answers[key] == stored}
+    rows.filter(prefect_id__in=unchanged).update(synced_at=at)
+    return unchanged
 
 
 def known_definitions(environment: Environment, records: Sequence[DeploymentRecord]) -> dict[UUID, Deployment]:

@@ -360,7 +360,7 @@ class Migration(migrations.Migration):
                     "answer_digest",
                     models.CharField(
                         blank=True,
-                        help_text="Of what Prefect said: what it says again is not written again.",
+                        help_text="Digest of Prefect's last answer, to find what changed.",
                         max_length=64,
                     ),
                 ),

@@ -47,7 +47,9 @@ class Deployment(StoredRow):
     definition = models.JSONField(default=dict, help_text="What it would run, as flows.definition describes it.")
     definition_fingerprint = models.CharField(max_length=64, blank=True)
     answer_digest = models.CharField(
-        max_length=64, blank=True, help_text="Of what Prefect said: what it says again is not written again."
+        max_length=64,
+        blank=True,
+        help_text="Digest of Prefect's last answer, to find what changed.",
     )
     created_upstream_at = models.DateTimeField(null=True)
     updated_upstream_at = models.DateTimeField(null=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, ClassVar
 
 from django.contrib import messages
@@ -31,9 +32,6 @@ from runs.audit.lines import Columns
 from runs.errors import Refused
 from runs.models import ChangeRequest, Verb
 
-# As the theme renders it, which it would do for each row.
-CHECKBOX = checkbox.render(ACTION_CHECKBOX_NAME, "{}")
-
 __all__ = ["RestrictedAdmin", "actor_of", "attempt", "permissions_of"]
 
 
@@ -52,6 +50,12 @@ def attempt(request: HttpRequest, subject: object, act: Callable[[], object], do
         return True
     messages.success(request, f"{subject}: {done}")
     return True
+
+
+@cache
+def row_checkbox() -> str:
+    """Return the theme's checkbox of a row, for `format_html`: the theme renders a template for each row."""
+    return str(checkbox.render(ACTION_CHECKBOX_NAME, "{}"))
 
 
 def without_nul(query: QueryDict) -> QueryDict:
@@ -85,7 +89,7 @@ class RestrictedAdmin(ModelAdmin):
 
     @display(description=ModelAdmin.action_checkbox.short_description)
     def action_checkbox(self, obj: Model) -> SafeString:
-        return format_html(CHECKBOX, obj.pk)
+        return format_html(row_checkbox(), obj.pk)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[RestrictedList]:
         return RestrictedList

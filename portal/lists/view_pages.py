@@ -5,12 +5,12 @@ from __future__ import annotations
 from django.apps import apps
 from django.contrib import admin, messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
 from django.views.decorators.http import require_POST
 
 from portal.auth.request_user import actor_of
 from portal.lists import saved_views
 from portal.models import SavedView
+from portal.ui.run_links import list_url
 from runs.errors import Refused
 
 
@@ -23,7 +23,7 @@ def address_of(request: HttpRequest, list_label: str) -> str:
         raise Http404 from error
     if not options.has_view_permission(request):
         raise Http404
-    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+    return list_url(model._meta.label_lower.replace(".", "_"))
 
 
 @require_POST

@@ -58,7 +58,7 @@ def list_url(model: str, **criteria: str | Iterable[str] | datetime | None) -> s
 
 @cache
 def list_address(model: str, prefix: str) -> str:
-    # A page asks for a hundred of them, and Django searches each time. `prefix` is what `reverse` begins with.
+    """Return the address of a list without filters. `prefix`, with which `reverse` begins, is part of the key."""
     return reverse(f"admin:{model}_changelist")
 
 

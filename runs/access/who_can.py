@@ -66,8 +66,7 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
     denied_verbs = {verb, PART_OF.get(verb, verb)}
     denying = [grant for grant in grants_for if grant.effect == Grant.Effect.DENY and denied_verbs & set(grant.verbs)]
 
-    # Person -> their grants, and the denials of some values.
-    grants_of, denials_of = reaching(allowing, people), reaching((g for g in denying if g.predicate), people)
+    grants_of, denials_of = by_person(allowing, people), by_person(denying, people)
 
     def allowed(pk: int) -> Allowed:
         granted = grants_of.get(pk, [])
@@ -83,7 +82,8 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
             None if None in ends else max((end for end in ends if end), default=None),
         )
 
-    denied_to = reaching((g for g in denying if not g.predicate), people).keys()
+    # A denial with a condition denies some values only.
+    denied_to = {pk for pk, denials in denials_of.items() if not all(grant.predicate for grant in denials)}
     granted_to = grants_of.keys() - denied_to
     # Denied people without any grant are listed too: they may be why someone asks.
     by_name = sorted(granted_to | denied_to, key=lambda pk: names[pk].lower())
@@ -94,8 +94,8 @@ def access_to(verb: Verb, grants_for: Sequence[Grant], people: dict[int, set[int
     )
 
 
-def reaching(grants: Iterable[Grant], people: dict[int, set[int]]) -> dict[int, list[Grant]]:
-    """Return person -> the grants that reach them, in their order."""
+def by_person(grants: Iterable[Grant], people: dict[int, set[int]]) -> dict[int, list[Grant]]:
+    """Return the grants of each person, in their order."""
     found: dict[int, list[Grant]] = {}
     for grant in grants:
         for pk in people[grant.id]:

@@ -31,7 +31,7 @@ def ended(
 
 def trend(span: Range) -> run_trends.Trend:
     """As a reader of whole environments has it, which is also what one has who is asked row by row."""
-    found, by_rows = (run_trends.trend(Readable(Q(), whole), span) for whole in (EVERYWHERE, NOWHERE))
+    found, by_rows = (run_trends.trend(Readable(Q(), whole), span, first=5) for whole in (EVERYWHERE, NOWHERE))
     assert found == by_rows
     return found
 
@@ -167,7 +167,7 @@ def test_runs_without_a_deployment_count_and_are_not_ranked(deployment: Deployme
 def test_who_sees_nothing_reads_nothing(deployment: Deployment) -> None:
     ended(deployment, "COMPLETED")
     for span in (run_trends.last_hours(24), run_trends.last_days(7)):
-        found = run_trends.trend(Readable(NOWHERE, NOWHERE), span)
+        found = run_trends.trend(Readable(NOWHERE, NOWHERE), span, first=5)
         assert (found.now.ended, found.deployments) == (0, [])
 
 
@@ -210,7 +210,7 @@ def test_days_have_the_runs_of_their_hours_in_every_time_zone(
         mirror.rebuild_counts(place.environment)
     span = run_trends.last_days(5)
     # One environment as a whole, the other row by row.
-    mixed = run_trends.trend(Readable(Q(), Q(environment=deployment.environment)), span)
+    mixed = run_trends.trend(Readable(Q(), Q(environment=deployment.environment)), span, first=5)
     assert mixed == trend(span)
     counted: dict[Any, Counter[str]] = defaultdict(Counter)
     for row in RunCount.objects.filter(hour__gte=span.before, hour__lt=span.ends):

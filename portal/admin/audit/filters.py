@@ -22,7 +22,7 @@ from runs.audit import queries
 from runs.models import AuditEntry
 from runs.models.audit_verbs import VERBS
 
-# For how long the menu of actors is kept: to read it hops once for each of them.
+# How long the list of actors is cached: reading it takes an index lookup for each of them.
 MENU_SECONDS = 60
 
 
@@ -37,7 +37,7 @@ class ActorFilter(CriterionFilter):
     title, parameter_name = "actor", "actor_name"
 
     def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> Choices:
-        # Whoever acts for the first time is in the menu a minute later: their entry is in the list at once.
+        # A new actor can be chosen within a minute; their entries are listed immediately.
         names: list[str] = cache.get_or_set("audit-actors", actor_names, MENU_SECONDS) or []
         return [(name, name) for name in names]
 

@@ -30,7 +30,7 @@ def test_a_short_list_is_read_whole(dev: Environment, fake: FakePrefect) -> None
     assert listings(fake) == ["deployments", "deployments"]
 
 
-def test_what_prefect_says_again_is_not_written_again(dev: Environment, fake: FakePrefect) -> None:
+def test_an_unchanged_deployment_is_not_rewritten(dev: Environment, fake: FakePrefect) -> None:
     first, *_ = add(fake, 3)
     sync.keep_up(dev)
     began = timezone.now()
