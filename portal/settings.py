@@ -113,19 +113,21 @@ def token_peppers(text: str) -> dict[int, str]:
     return found
 
 
+def issuer_address(name: str, text: str, claimed: str) -> str:
+    """Check the address of an issuer of OpenID Connect. Here and not on a page: the portal fetches keys from it."""
+    parts = urlsplit(text)
+    is_loopback = not PRODUCTION and parts.scheme == "http" and parts.hostname == "127.0.0.1"
+    is_plain = not (parts.query or parts.fragment or parts.username) and text == text.rstrip("/")
+    if not parts.hostname or not is_plain or (parts.scheme != "https" and not is_loopback):
+        raise ImproperlyConfigured(f"{name}: {text!r} is not an issuer. {claimed}")
+    return text
+
+
 def job_issuers(text: str) -> list[str]:
-    """Return the issuers of job tokens. Here and not on a page: the portal fetches keys from each of them."""
-    found = [each.strip() for each in text.split(",") if each.strip()]
-    for each in found:
-        parts = urlsplit(each)
-        is_loopback = not PRODUCTION and parts.scheme == "http" and parts.hostname == "127.0.0.1"
-        is_plain = not (parts.query or parts.fragment or parts.username) and each == each.rstrip("/")
-        if not parts.hostname or not is_plain or (parts.scheme != "https" and not is_loopback):
-            raise ImproperlyConfigured(
-                f"PORTAL_JOB_ISSUERS: {each!r} is not an issuer. Each is an address with https://, as in the claim iss "
-                "of its tokens, separated by commas."
-            )
-    return found
+    """Return the issuers of job tokens."""
+    claimed = "Each is an address with https://, as in the claim iss of its tokens, separated by commas."
+    found = [each.strip() for each in text.split(",")]
+    return [issuer_address("PORTAL_JOB_ISSUERS", each, claimed) for each in found if each]
 
 
 SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
@@ -145,6 +147,27 @@ JOB_ISSUERS = job_issuers(env("PORTAL_JOB_ISSUERS", "https://token.actions.githu
 ALLOWED_HOSTS = env_list("PORTAL_ALLOWED_HOSTS", "" if PRODUCTION else "localhost,127.0.0.1,[::1],testserver")
 CSRF_TRUSTED_ORIGINS = env_list("PORTAL_TRUSTED_ORIGINS")
 PUBLIC_URL = env("PORTAL_PUBLIC_URL")
+
+# Single sign-on with OpenID Connect; without an issuer there is none. Here and not on a page, like the issuers of jobs.
+SSO_ISSUER = env("PORTAL_SSO_ISSUER").rstrip("/")
+SSO_NAME = env("PORTAL_SSO_NAME", "single sign-on")
+SSO_CLIENT_ID, SSO_CLIENT_SECRET = env("PORTAL_SSO_CLIENT_ID"), env("PORTAL_SSO_CLIENT_SECRET")
+# What the provider may say of how somebody signed in there, such as with a second factor; empty: anything.
+SSO_ACR = env_list("PORTAL_SSO_ACR")
+# For a provider that does not say whether it has verified an address, and gives only addresses that are its own.
+SSO_TRUSTS_EMAIL = env_flag("PORTAL_SSO_TRUSTS_EMAIL", default=False)
+if SSO_ISSUER:
+    issuer_address(
+        "PORTAL_SSO_ISSUER", SSO_ISSUER, "It is an address with https://, as in the claim iss of its tokens."
+    )
+    if not SSO_CLIENT_ID or not SSO_CLIENT_SECRET:
+        raise ImproperlyConfigured(
+            "PORTAL_SSO_ISSUER is set: set PORTAL_SSO_CLIENT_ID and PORTAL_SSO_CLIENT_SECRET, or "
+            "PORTAL_SSO_CLIENT_SECRET_FILE, to what the provider gave you for the portal."
+        )
+    if PRODUCTION and not PUBLIC_URL:
+        raise ImproperlyConfigured("PORTAL_PUBLIC_URL is not set, and the provider of single sign-on returns to it.")
+
 # Loosening the rules of a protected environment then needs no second administrator. Here and not on a page: whoever is
 # bound by the rule must not be able to switch it off.
 SINGLE_ADMINISTRATOR = env_flag("PORTAL_SINGLE_ADMINISTRATOR", default=False)

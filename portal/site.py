@@ -46,6 +46,8 @@ class PortalSite(UnfoldAdminSite):
             # For the banner that every page has meanwhile.
             "single_administrator": settings.SINGLE_ADMINISTRATOR,
             "unread": unread,
+            # Empty without single sign-on.
+            "sign_on_provider": settings.SSO_NAME if settings.SSO_ISSUER else "",
             # The theme's name for what comes before the title.
             "environment_title_prefix": f"({unread})" if unread else "",
         }

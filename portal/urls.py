@@ -11,7 +11,7 @@ from portal.admin.overview import first_steps
 from portal.admin.profile import page as profile
 from portal.api import problems
 from portal.api.api import api
-from portal.auth import password_reset, sign_in_again
+from portal.auth import password_reset, sign_in_again, single_sign_on
 from portal.hooks import inbound
 from portal.live import stream
 from portal.ops import views
@@ -36,6 +36,7 @@ urlpatterns = [
     ),
     *help_page.URLS,
     path("admin/sign-in-again/", admin.site.admin_view(sign_in_again.page), name=sign_in_again.ROUTE),
+    *single_sign_on.URLS,
     *(REQUEST_LINK if settings.SENDS_MAIL else []),
     path("admin/reset/done/", password_reset.ChosenView.as_view(), name="password_reset_complete"),
     path("admin/reset/<uidb64>/<token>/", password_reset.ChooseView.as_view(), name="password_reset_confirm"),

@@ -778,6 +778,25 @@ SENTENCES: dict[str, list[str]] = {
     "service_account.purpose_required": ["Say what the service account is for."],
     "session.unknown": ["This session has ended already, or it is the one that you are using."],
     "sign_in.throttled": ["Too many failed attempts. Try again in {}."],
+    "sign_on.ambiguous": [
+        "{} accounts have the email address {}, so single sign-on cannot tell which one to open. Sign in with a "
+        "password, or ask a portal administrator to change the address of one."
+    ],
+    "sign_on.closed": ["The account {} is disabled, or may not sign in. A portal administrator can change that."],
+    "sign_on.expired": ["The sign-on took too long, or it began in another browser or tab."],
+    "sign_on.failed": ["{} did not confirm who you are. {}"],
+    "sign_on.no_email": ["{} gave no verified email address, by which the portal finds your account."],
+    "sign_on.not_connected": ["{} is not connected to single sign-on."],
+    "sign_on.not_fresh": ["{} does not confirm that you signed in there just now, which this page asks for."],
+    "sign_on.other_identity": [
+        "The account {} is connected to another identity of {}. If that one is gone, a portal administrator can "
+        "disconnect it on the page of the account."
+    ],
+    "sign_on.throttled": ["Too many sign-ons from this address have failed. Try again in {}."],
+    "sign_on.unavailable": ["{} cannot be reached at the moment. Try again in a minute."],
+    "sign_on.unknown": [
+        "No account has the email address {}. A portal administrator can add one, or change the address of yours."
+    ],
     "start.past": ["This start time has passed. Choose a later time, or start the run now."],
     "start.too_far": ["A run can be scheduled at most one year ahead."],
     "state.illegal": ["Request {} is “{}” and can no longer become “{}”. Reload the page to see what happened."],

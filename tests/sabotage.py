@@ -65,6 +65,119 @@ def without_triggers(table: str) -> str:
 
 
 SABOTAGES = (
+    # Single sign-on
+    Sabotage(
+        "an address that nobody verified opens an account",
+        ("tests/portal/auth/test_single_sign_on.py::test_an_address_that_nobody_verified_opens_nothing",),
+        "portal/auth/sign_on_provider.py",
+        "    if not is_verified or not isinstance(email, str):",
+        "    if not isinstance(email, str):",
+    ),
+    Sabotage(
+        "a token of another sign-on is accepted",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_token_that_is_not_right_signs_nobody_in",),
+        "portal/auth/sign_on_provider.py",
+        'client.parse_id_token(token, known["nonce"],',
+        "client.parse_id_token(token, None,",
+    ),
+    Sabotage(
+        "a token for another client is accepted",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_token_that_is_not_right_signs_nobody_in",),
+        "portal/auth/sign_on_provider.py",
+        '            "aud": {"essential": True, "value": settings.SSO_CLIENT_ID},\n',
+        "",
+    ),
+    Sabotage(
+        "a token that nobody signed is accepted",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_token_that_a_secret_or_nothing_signed_signs_nobody_in",),
+        "portal/auth/sign_on_provider.py",
+        '    client.server_metadata["id_token_signing_alg_values_supported"] = list(ALGORITHMS)\n',
+        "",
+    ),
+    Sabotage(
+        "another provider can describe itself as ours",
+        ("tests/portal/auth/test_single_sign_on.py::test_the_description_of_another_provider_is_refused",),
+        "portal/auth/sign_on_provider.py",
+        'if not isinstance(described, str) or described.rstrip("/") != settings.SSO_ISSUER:',
+        "if not isinstance(described, str):",
+    ),
+    Sabotage(
+        "the way of signing in that is required is not looked at",
+        ("tests/portal/auth/test_single_sign_on.py::test_the_way_in_which_someone_signed_in_can_be_required",),
+        "portal/auth/sign_on_provider.py",
+        'if settings.SSO_ACR and claims.get("acr") not in settings.SSO_ACR:',
+        "if False:",
+    ),
+    Sabotage(
+        "what is told apart may be about someone else",
+        ("tests/portal/auth/test_single_sign_on.py::test_an_address_may_be_told_apart_but_of_nobody_else",),
+        "portal/auth/sign_on_provider.py",
+        'if described.get("sub") == claims["sub"] else claims',
+        "if described else claims",
+    ),
+    Sabotage(
+        "everyone waits for a provider that is down",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_provider_that_is_down_is_asked_by_one_of_many",),
+        "portal/auth/sign_on_provider.py",
+        "        PAUSED[settings.SSO_ISSUER] = time.monotonic() + PAUSE\n",
+        "",
+    ),
+    Sabotage(
+        "any browser may come back from the provider",
+        ("tests/portal/auth/test_single_sign_on.py::test_only_the_browser_that_left_may_come_back",),
+        "portal/auth/single_sign_on.py",
+        'if not known or not constant_time_compare(request.GET.get("state", ""), known["state"]):',
+        "if not known:",
+    ),
+    Sabotage(
+        "a proof of any age counts as one of just now",
+        ("tests/portal/auth/test_single_sign_on.py::test_only_a_time_that_it_confirms_is_recent",),
+        "portal/auth/single_sign_on.py",
+        "    if known[AGAIN] and not is_fresh:",
+        "    if False:",
+    ),
+    Sabotage(
+        "a silent sign-on opens a link to a decision",
+        ("tests/portal/auth/test_single_sign_on.py::test_only_a_time_that_it_confirms_is_recent",),
+        "portal/auth/single_sign_on.py",
+        "proven_at=identity.proven_at)",
+        "proven_at=timezone.now())",
+    ),
+    Sabotage(
+        "guesses from the provider are not slowed down",
+        ("tests/portal/auth/test_single_sign_on.py::test_guessing_has_to_wait",),
+        "portal/auth/single_sign_on.py",
+        '        attempt = throttle.begin_sign_on(request.META.get("REMOTE_ADDR", ""))\n',
+        '        attempt = throttle.Attempt("x")\n',
+    ),
+    Sabotage(
+        "single sign-on opens a disabled account",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_closed_account_stays_closed",),
+        "runs/governance/sign_on.py",
+        "    if not (person.is_active and person.is_staff):",
+        "    if False:",
+    ),
+    Sabotage(
+        "one of several accounts with an address is opened",
+        ("tests/portal/auth/test_single_sign_on.py::test_of_two_accounts_with_the_address_none_is_opened",),
+        "runs/governance/sign_on.py",
+        "    if len(found) > 1:",
+        "    if False:",
+    ),
+    Sabotage(
+        "letters that look alike are the same",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_letter_that_only_looks_alike_is_another_address",),
+        "runs/governance/sign_on.py",
+        "    found = [row for row in rows if folded(row.email) == folded(identity.email)]",
+        "    found = list(rows)",
+    ),
+    Sabotage(
+        "a second identity opens a connected account",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_second_identity_with_the_address_opens_nothing",),
+        "runs/governance/sign_on.py",
+        "        if SignOnIdentity.objects.filter(person=person).exists():",
+        "        if False:",
+    ),
     # Links to decisions, and what services answer
     Sabotage(
         "a link to a decision does not ask for the password",
@@ -77,7 +190,7 @@ SABOTAGES = (
         "a session of any age opens a link to a decision",
         ("tests/portal/auth/test_sign_in_again.py::test_an_open_session_is_asked_for_the_password_first",),
         "portal/auth/sign_in_again.py",
-        'if request.method == "GET" and browser_sessions.began_within(request, RECENTLY):',
+        'if request.method == "GET" and browser_sessions.is_proven(request):',
         'if request.method == "GET" and request.user.is_active:',
     ),
     Sabotage(

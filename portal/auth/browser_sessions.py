@@ -20,6 +20,8 @@ from runs.errors import Refused
 
 # Where and when the session began, in its data: kept when its key changes.
 ORIGIN = "origin"
+# Who follows several links that ask for a decision proves only once who they are.
+RECENTLY = timedelta(minutes=5)
 
 
 class SessionStore(DatabaseStore):
@@ -38,20 +40,24 @@ class SessionStore(DatabaseStore):
         return row
 
 
-def begin(request: HttpRequest, *, address: str, user_agent: str) -> None:
-    """Note in the session of a user who has just signed in where it begins; delete their expired ones."""
+def begin(request: HttpRequest, *, address: str, user_agent: str, proven_at: datetime | None) -> None:
+    """Note in the session of a user who has just signed in where it begins; delete their expired ones.
+
+    `proven_at` is when they proved who they are: now with a password, earlier or None with single sign-on.
+    """
     request.session[ORIGIN] = {
         "at": timezone.now().isoformat(),
+        "proven_at": proven_at and proven_at.isoformat(),
         "address": address[: BrowserSession._meta.get_field("address").max_length],
         "browser": user_agent[: BrowserSession._meta.get_field("browser").max_length],
     }
     BrowserSession.objects.filter(user=request.user.pk, expire_date__lte=timezone.now()).delete()
 
 
-def began_within(request: HttpRequest, period: timedelta) -> bool:
-    """Return whether the user of this session signed in at most so long ago."""
-    at = request.session.get(ORIGIN, {}).get("at")
-    return at is not None and timezone.now() - datetime.fromisoformat(at) <= period
+def is_proven(request: HttpRequest) -> bool:
+    """Return whether the user of this session has proven recently who they are."""
+    at = request.session.get(ORIGIN, {}).get("proven_at")
+    return at is not None and timezone.now() - datetime.fromisoformat(at) <= RECENTLY
 
 
 def open_sessions(person: User) -> QuerySet[BrowserSession]:
@@ -80,6 +86,12 @@ def end(person: User, number: str, *, own_key: str | None, by: Actor) -> Browser
         # Pages that are still open there end their streams.
         change_feed.publish("rights", [person.pk])
     return found
+
+
+def end_all(person: User) -> None:
+    """End all sessions of a person; the caller has recorded why."""
+    BrowserSession.objects.filter(user=person).delete()
+    change_feed.publish("rights", [person.pk])
 
 
 def end_others(person: User, *, own_key: str | None, by: Actor) -> int:

@@ -20,7 +20,7 @@ from flows import encryption
 from flows.models import Deployment
 from flows.parameters import ParameterForm
 
-TOKEN, SESSION_KEY = "kept_form", "kept_run_form"
+TOKEN, SESSION_KEY, CARRIED = "kept_form", "kept_run_form", "carried_form"
 # The user who filled in the form: someone else who signs in with the same browser does not get the entries.
 FILLED_BY = "filled_by"
 # The inputs beside the parameters, and an encrypted draft without secrets.
@@ -37,15 +37,33 @@ def seal(url: str, fields: Fields) -> str:
     return encryption.seal(text).decode() if len(text) <= LARGEST else ""
 
 
-def restore(request: HttpRequest) -> None:
-    """After a sign-in, store the entries that came with it; anything else is ignored."""
+def unseal(token: str) -> dict[str, Any] | None:
+    """Return what was sealed, with its `url` and `fields`; None if it is too old, or anything else."""
     try:
-        sealed = json.loads(encryption.unseal(request.POST.get(TOKEN, "").encode()))
-        at, url, fields = datetime.fromisoformat(sealed["kept_at"]), sealed["url"], sealed["fields"]
-    except (encryption.DecryptionError, ValueError, TypeError, LookupError):
-        return
-    if timezone.now() - at <= VALID_FOR:
-        store(request, url, fields)
+        sealed: dict[str, Any] = json.loads(encryption.unseal(token.encode()))
+        is_valid = timezone.now() - datetime.fromisoformat(sealed["kept_at"]) <= VALID_FOR
+        return sealed if is_valid and {"url", "fields"} <= sealed.keys() else None
+    except (encryption.DecryptionError, ValueError, TypeError, LookupError, AttributeError):
+        return None
+
+
+def restore(request: HttpRequest, token: str) -> None:
+    """After a sign-in, store the entries that came with it; anything else is ignored."""
+    if sealed := unseal(token):
+        store(request, sealed["url"], sealed["fields"])
+
+
+def carry(request: HttpRequest) -> None:
+    """Keep the token of a browser that leaves the portal to sign in elsewhere; only one that the portal has sealed."""
+    token = request.POST.get(TOKEN, "")
+    if token and unseal(token):
+        request.session[CARRIED] = token
+
+
+def carried(request: HttpRequest) -> str:
+    """Return the token of a browser that returns, once; "" without one."""
+    token: str = request.session.pop(CARRIED, "") if CARRIED in request.session else ""
+    return token
 
 
 def store(request: HttpRequest, url: str, fields: Fields) -> bool:

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
 from unfold.forms import AdminOwnPasswordChangeForm, AuthenticationForm
 
 from portal.auth import browser_sessions, kept_form, throttle
@@ -80,8 +81,8 @@ def sign_in(request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpRespo
     if request.method == "POST" and isinstance(response, HttpResponseRedirect):
         throttle.remember_browser(response, request.user.get_username())
         address, user_agent = origin_of(request)
-        browser_sessions.begin(request, address=address, user_agent=user_agent)
-        kept_form.restore(request)
+        browser_sessions.begin(request, address=address, user_agent=user_agent, proven_at=timezone.now())
+        kept_form.restore(request, request.POST.get(kept_form.TOKEN, ""))
     return with_wait(response)
 
 
@@ -98,10 +99,10 @@ def form_of(response: HttpResponse) -> Any:
     return (getattr(response, "context_data", None) or {}).get("form")
 
 
-def record_sign_in(request: HttpRequest, username: str, *, refusal: str = "") -> None:
+def record_sign_in(request: HttpRequest, username: str, *, refusal: str = "", method: str = "password") -> None:
     by = attempted_name(request, username)
     with audit.act("session.sign_in", None, by=by, subject_kind="session", subject_name=by.name) as act:
-        act.refusal = refusal
+        act.refusal, act.after = refusal, {"method": method}
 
 
 def attempted_name(request: HttpRequest, username: str) -> Actor:

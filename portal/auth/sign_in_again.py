@@ -1,8 +1,7 @@
-"""Links in messages about what waits for a decision: they ask for the password, unless it was entered just now."""
+"""Links in messages about what waits for a decision: they ask to sign in, unless that was done just now."""
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -15,8 +14,6 @@ from django.urls import reverse
 from portal.auth import browser_sessions, sign_in
 
 ROUTE, NEXT = "sign_in_again", LoginView.redirect_field_name
-# Who follows several links one after the other enters the password once.
-RECENTLY = timedelta(minutes=5)
 
 
 def path_through(path: str) -> str:
@@ -35,8 +32,8 @@ class AgainForm(sign_in.SignInForm):
 
 
 def page(request: HttpRequest) -> HttpResponse:
-    """Show the form to sign in, and then what the link leads to; at once if the session began just now."""
-    if request.method == "GET" and browser_sessions.began_within(request, RECENTLY):
+    """Show the form to sign in, and then what the link leads to; at once for who has just signed in."""
+    if request.method == "GET" and browser_sessions.is_proven(request):
         return HttpResponseRedirect(LoginView().get_redirect_url(request) or reverse("admin:index"))
     view: Any = LoginView.as_view(
         authentication_form=AgainForm,

@@ -134,6 +134,20 @@ def begin_token(address: str) -> Attempt:
         ) from refusal
 
 
+def begin_sign_on(address: str) -> Attempt:
+    """Count a return from the provider of single sign-on, until it succeeds; raises `Refused`."""
+    attempt = Attempt(key_of("sign-on address", address), limit=ADDRESS)
+    try:
+        return begin(attempt)
+    except Refused as refusal:
+        wait = describe_wait(refusal.data["retry_after"])
+        raise Refused(
+            "sign_on.throttled",
+            f"Too many sign-ons from this address have failed. Try again in {wait}.",
+            **refusal.data,
+        ) from refusal
+
+
 def begin_hook(address: str) -> Attempt:
     """Count a message that a hook refuses unproven; raises `Refused` when many came from the address."""
     attempt = Attempt(key_of("hook address", address), limit=ADDRESS)

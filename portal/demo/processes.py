@@ -65,9 +65,9 @@ def time_zone() -> dict[str, str]:
 
 
 def chosen_settings() -> dict[str, str]:
-    """Return the settings of the portal that a stack inherits: the time zone, and whose job tokens are accepted."""
-    issuers = {name: os.environ[name] for name in ("PORTAL_JOB_ISSUERS",) if name in os.environ}
-    return time_zone() | issuers
+    """Return the settings of the portal that a stack inherits: the time zone, and whose tokens are accepted."""
+    issuers = ("PORTAL_JOB_ISSUERS", "PORTAL_SSO_")
+    return time_zone() | {name: value for name, value in os.environ.items() if name.startswith(issuers)}
 
 
 class Reaper:

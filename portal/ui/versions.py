@@ -30,6 +30,7 @@ from runs.models import (
     ResourceProfile,
     RowVersion,
     ServiceAccount,
+    SignOnIdentity,
     Window,
 )
 from runs.models.audit_verbs import VERBS
@@ -66,18 +67,22 @@ SECRETS = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A many-to-many table: its model, the owner's column, and the column and model of the other side."""
+    """A table whose rows belong to rows of another: the owner's column, and the one that is displayed.
+
+    In a many-to-many table that is the key of a row of `model`, displayed by its name.
+    """
 
     through: type[Model]
     owner: str
     named: str
-    model: type[Model]
+    model: type[Model] | None = None
 
 
 LINKS: dict[type[Model], list[Link]] = {
     User: [
         Link(User.groups.through, "user_id", "group_id", Group),
         Link(User.user_permissions.through, "user_id", "permission_id", Permission),
+        Link(SignOnIdentity, "person_id", "email"),
     ],
     Group: [
         Link(User.groups.through, "group_id", "user_id", User),
@@ -114,7 +119,7 @@ class Version:
 
 
 def versions_of(row: Model) -> list[Version]:
-    """Return the newest versions of a row and of its many-to-many rows."""
+    """Return the newest versions of a row and of the rows that belong to it."""
     model = type(row)
     if model not in VERSIONED:
         return []
@@ -171,15 +176,17 @@ def own_versions(row: Model, labels: Mapping[str, str] = LABELS) -> Iterator[Ver
 
 
 def related_versions(link: Link, pk: Any) -> Iterator[Version]:
-    """Yield the many-to-many rows that were added and removed."""
+    """Yield the rows of such a table that were added and removed."""
     # "found" are those of the installation; listing them would repeat the current state.
     found = rows_of(link.through).filter(data__contains={link.owner: pk}).exclude(label="found")
     newest = list(found[:MOST])
-    pks = {each.data[link.named] for each in newest}
-    names = {row.pk: str(row) for row in link.model._default_manager.filter(pk__in=pks)}
+    names = {each.data[link.named]: str(each.data[link.named]) for each in newest}
+    if link.model:
+        rows = link.model._default_manager.filter(pk__in=names.keys())
+        names = {pk: f"no. {pk} (deleted)" for pk in names} | {row.pk: str(row) for row in rows}
+    what = str((link.model or link.through)._meta.verbose_name)
     for each in newest:
-        key = each.data[link.named]
-        named = {str(link.model._meta.verbose_name): names.get(key, f"no. {key} (deleted)")}
+        named = {what: names[each.data[link.named]]}
         if each.label == "delete":
             yield version(each, "Removed", diff(named, {}))
         else:

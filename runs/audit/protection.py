@@ -105,7 +105,7 @@ TRIGGERS: dict[str, set[str]] = {
         for table in (
             *("flows_server", "flows_environment", "flows_alias"),
             *("runs_grant", "runs_policy", "runs_window", "runs_freeze", "runs_serviceaccount"),
-            "runs_resourceprofile",
+            *("runs_resourceprofile", "runs_signonidentity"),
             *("runs_hook", "runs_eventrule", "runs_channel"),
             *("runs_agent", "runs_agentstop"),
             *("auth_user", "auth_group", "auth_user_groups", "auth_user_user_permissions", "auth_group_permissions"),

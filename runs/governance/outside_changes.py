@@ -39,6 +39,7 @@ from runs.models import (
     RowVersion,
     RunEvent,
     ServiceAccount,
+    SignOnIdentity,
     Window,
 )
 
@@ -72,13 +73,16 @@ NAMES: dict[str, tuple[str, str]] = {
 }
 # Rows that several environments share: the page of each shows them.
 SERVERS = Server._meta.db_table
-# Memberships, permissions and owners: table -> kind of the subject, and the column of its key
+# Memberships, permissions, owners and identities: table -> kind of the subject, and the column of its key
 BELONGING: dict[str, tuple[str, str]] = {
     User.groups.through._meta.db_table: ("person", "user_id"),
     User.user_permissions.through._meta.db_table: ("person", "user_id"),
     Group.permissions.through._meta.db_table: ("group", "group_id"),
     ServiceAccount._meta.db_table: ("person", "user_id"),
+    SignOnIdentity._meta.db_table: ("person", "person_id"),
 }
+# What their rows are, where they are neither groups nor permissions.
+BELONGINGS = {ServiceAccount._meta.db_table: "owner", SignOnIdentity._meta.db_table: "single sign-on"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +214,7 @@ def describe(version: RowVersion) -> str:
     """Return what a version is about, such as “environment prod (update)” or “permissions of group 7 (insert)”."""
     kind, key = subject_of(version)
     if version.table_name in BELONGING:
-        what = "owner" if version.table_name == ServiceAccount._meta.db_table else "groups or permissions"
+        what = BELONGINGS.get(version.table_name, "groups or permissions")
         return f"{what} of {kind} {key} ({version.label})"
     if version.table_name == SERVERS:
         return f"server {version.data['api_url']} ({version.label})"

@@ -3278,6 +3278,22 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="SignOnIdentity",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("issuer", models.CharField(max_length=300)),
+                ("subject", models.CharField(help_text="Claim sub.", max_length=255)),
+                ("email", models.EmailField(help_text="The address by which the account was found.", max_length=254)),
+                ("connected_at", models.DateTimeField(db_default=Now())),
+                ("person", models.OneToOneField(USER, models.CASCADE, related_name="sign_on_identity")),
+            ],
+            options={
+                "verbose_name": "single sign-on",
+                "default_permissions": (),
+                "constraints": [models.UniqueConstraint(fields=("issuer", "subject"), name="unique_sign_on_subject")],
+            },
+        ),
+        migrations.CreateModel(
             name="EmailSettings",
             fields=[
                 (

@@ -513,6 +513,7 @@ BEGIN
          'id name owner_id purpose requests_per_day requests_at_once stopped_at stopped_by_name stopped_why '
          'stopped_by_administrator',
          ''),
+        ('runs_signonidentity', 'id person_id issuer subject email connected_at', ''),
         ('runs_agentstop', 'id why stopped_at stopped_by_name lifted_at lifted_by_name', ''),
         ('runs_freeze',
          'id environment_id reason ticket until begun_at begun_by_id begun_by_name lifted_at lifted_by_name',

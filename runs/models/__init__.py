@@ -36,6 +36,7 @@ from runs.models.run_count import RunCount
 from runs.models.run_spec import RunSpec
 from runs.models.schedule import Schedule
 from runs.models.service_level import Breach, ServiceLevel
+from runs.models.sign_on import SignOnIdentity
 from runs.models.sweep import Sweep
 from runs.models.token import ServiceAccount, Token, TokenScope
 from runs.models.version import RowVersion
@@ -107,6 +108,7 @@ __all__ = [
     "Selector",
     "ServiceAccount",
     "ServiceLevel",
+    "SignOnIdentity",
     "Stall",
     "StateChange",
     "StepDecision",

@@ -114,6 +114,8 @@ VERBS: dict[str, str] = {
     "person.password": "Set a password",
     "person.own_password": "Changed their own password",
     "person.reset_link": "Requested a password link",
+    "person.connect_sign_on": "Connected single sign-on",
+    "person.disconnect_sign_on": "Disconnected single sign-on",
     "person.operator_administrator": "Made an administrator by command",
     "service_account.create": "Added a service account",
     "service_account.change": "Changed a service account",

@@ -24,6 +24,7 @@ from portal.demo.postgres import Server
 from portal.demo.prefect_server import PrefectServer
 from portal.demo.processes import ROOT, Program, Reaper, inherited_environment, time_zone
 from portal.demo.supervisor import Part, Supervisor
+from tests.portal import sign_ons
 
 PASSWORD = "portal-demo"
 POOL = "prod-pool"
@@ -97,7 +98,11 @@ def portal(
         yield Portal(address, database, {"DATABASE_URL": database, "PORTAL_MODE": "demo"}, folder)
         return
     template = request.getfixturevalue("migrated_template")
-    with database_of(database_server, template) as database, running(prefect_server, database, folder) as portal:
+    with (
+        database_of(database_server, template) as database,
+        sign_ons.provider() as issuer,
+        running(prefect_server, database, folder, issuer) as portal,
+    ):
         yield portal
 
 
@@ -114,7 +119,7 @@ def database_of(server: Server, template: str) -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal]:
+def running(prefect_server: Any, database: str, folder: Path, issuer: str) -> Iterator[Portal]:
     port = next_free(0)
     reaper = Reaper(str(folder))
     second = second_server(database, folder)
@@ -126,6 +131,7 @@ def running(prefect_server: Any, database: str, folder: Path) -> Iterator[Portal
         publish(server, pool, folder)
     auth = {f"PORTAL_DEMO_AUTH_{name.upper()}": server.auth for name, server in servers.items()}
     settings = {"DATABASE_URL": database, "PORTAL_MODE": "demo", **time_zone()}
+    settings |= {f"PORTAL_{name}": value for name, value in sign_ons.settings_of(issuer).items()}
     portal = Portal(f"http://127.0.0.1:{port}", database, settings | auth, folder)
     portal.manage("sync_periodic")
     places = (f"--environment={name}={server.api_url}" for name, server in servers.items())

@@ -26,6 +26,7 @@ from tests.e2e.browser_actions import (
     sign_in,
 )
 from tests.e2e.conftest import PASSWORD, Portal, wait_for
+from tests.portal import sign_ons
 
 # Milliseconds; starting the process of a flow takes long on a busy machine.
 WORK = 240_000
@@ -331,6 +332,26 @@ def test_an_administrator_made_by_command_forgets_the_password(
     # 3. Used.
     must_fit(visitor, link)
     expect(page.locator("[data-link=refused]")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_provider_signs_in_who_has_forgotten_every_password(visit: Visit, portal: Portal, scheme: str) -> None:
+    name = f"grace-{uuid.uuid4().hex[:6]}"
+    email = f"{name}@portal.example"
+    portal.manage("new_administrator", name, "--reason", "ada left", "--email", email)
+    visitor = visit(color_scheme=scheme)
+    page = visitor.page
+    # The provider's page wants a style sheet from elsewhere.
+    page.route(lambda url: "127.0.0.1" not in url, lambda route: route.fulfill(body="", content_type="text/css"))
+    must_fit(visitor, "/admin/login/?next=/admin/profile/")
+    sign_on = page.get_by_role("link", name=f"Sign in with {sign_ons.NAME}")
+    sign_on.click()
+    issuer = page.url.partition("/oauth2")[0]
+    sign_ons.someone(issuer, name, email=email, email_verified=True)
+    page.get_by_label("Subject").fill(name)
+    page.get_by_role("button", name="Authorize", exact=True).click()
+    page.wait_for_url("**/admin/profile/")
+    expect(page.locator("[data-panel=sign-on]")).to_contain_text(f"Connected as {email}")
 
 
 def links_in(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -16,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from flows.models import Environment
 from tests.e2e.browser_actions import open_browser
 from tests.fakes.prefect import FakePrefect
+from tests.portal import sign_ons
 from tests.portal.addresses import fill, routes
 from tests.portal.hostile_text import world
 from tests.portal.served_pages import ORIGIN, RenderedPage, render, serve
@@ -32,11 +34,15 @@ MORE_THAN_ONE = ("runs/run", "runs/grant", "runs/runrequest")
 
 
 @pytest.fixture
-def pages(dev: Environment, fake: FakePrefect, admin_user: User, login: Callable[[User], Client]) -> Pages:
+def pages(
+    dev: Environment, fake: FakePrefect, admin_user: User, login: Callable[[User], Client], settings: Any
+) -> Pages:
     """A page of each address of the admin, for a person who may do everything where there is one of everything."""
+    # Nobody answers there: the page of single sign-on says so.
+    sign_ons.use(settings, "http://127.0.0.1:9")
     rows = world(dev, fake, admin_user).rows
     found = render(login(admin_user), [*addresses(rows), "/admin/nowhere/"])
-    others = render(Client(), [reverse("admin:login"), "/admin/password_reset/"])
+    others = render(Client(), [reverse("admin:login"), "/admin/password_reset/", reverse("sign_on")])
     # All errors of one status are the same page.
     errors = {page.status: address for address, page in found.items() if page.status >= 400}
     return {each: page for each, page in found.items() if page.status < 400 or each in errors.values()} | others

@@ -5,6 +5,7 @@ from __future__ import annotations
 from copy import copy
 from typing import Any
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin import ModelAdmin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
@@ -16,15 +17,17 @@ from django.forms.models import construct_instance
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import URLPattern, path, reverse
-from django.views.decorators.http import require_http_methods
+from django.views.decorators.http import require_http_methods, require_POST
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from flows.models import Environment
 from portal.admin.access import person_page
+from portal.admin.base import attempt
 from portal.admin.changes import waiting
 from portal.admin.loosening_fields import LooseningFields
 from portal.admin.service_admin import ServiceModelAdmin
+from portal.auth import browser_sessions
 from portal.auth.request_user import actor_of
 from portal.lists.change_list import RestrictedList
 from portal.lists.filters import ChoiceFilter, Choices
@@ -34,7 +37,7 @@ from runs import notifications
 from runs.access.decisions import Permissions, active_grants
 from runs.actors import is_administrator
 from runs.errors import Refused
-from runs.governance import accounts, preview
+from runs.governance import accounts, preview, sign_on
 from runs.models import ChangeRequest, ServiceAccount
 from runs.notifications.mail_addresses import USABLE
 
@@ -213,11 +216,32 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         context: dict[str, Any] = {"show_save_and_add_another": False}
         if person:
             context |= person_page.rights(Permissions.of_person(person), Environment.objects.all())
+            context["sign_on_identity"] = sign_on.identity_of(person) if settings.SSO_ISSUER else None
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.try_as))
-        return [path("<int:pk>/try/", view, name="auth_user_try"), *super().get_urls()]
+        try_as = self.admin_site.admin_view(require_http_methods(["GET", "HEAD", "POST"])(self.try_as))
+        disconnect = self.admin_site.admin_view(require_POST(self.disconnect_sign_on))
+        return [
+            path("<int:pk>/try/", try_as, name="auth_user_try"),
+            path("<int:pk>/disconnect-sign-on/", disconnect, name="auth_user_disconnect_sign_on"),
+            *super().get_urls(),
+        ]
+
+    def disconnect_sign_on(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Disconnect a person from their identity at the provider, and sign them out."""
+        if not self.has_change_permission(request):
+            raise PermissionDenied("Only administrators can disconnect other users from single sign-on.")
+        person = self.get_object(request, str(pk))
+        if person is None:
+            raise Http404
+        attempt(
+            request,
+            person,
+            lambda: sign_on.disconnect(person, by=actor_of(request), end_sessions=browser_sessions.end_all),
+            f"disconnected from {settings.SSO_NAME} and signed out everywhere.",
+        )
+        return HttpResponseRedirect(reverse("admin:auth_user_change", args=[person.pk]))
 
     def try_as(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Show what a user would see, computed from their grants. The reader stays signed in as themselves."""

@@ -20,10 +20,10 @@ from django.views.decorators.http import require_GET, require_POST
 from flows.local_time import zone_names
 from portal.admin.base import attempt
 from portal.admin.profile.forms import EmailForm, EmailTimesForm, NameForm, TimeZoneForm
-from portal.auth import browser_sessions, profiles
+from portal.auth import browser_sessions, profiles, sign_in_again
 from portal.auth.request_user import actor_of
 from portal.ui.browser_names import browser_name
-from runs.governance import accounts
+from runs.governance import accounts, sign_on
 from runs.models import Token
 from runs.notifications import email_choices
 
@@ -65,6 +65,7 @@ def show(
         "zones": sorted(zone_names()),
         "now": timezone.now(),
         "sessions": list(session_rows(request, person)),
+        "sign_on_identity": sign_on.identity_of(person) if settings.SSO_ISSUER else None,
         "tokens": valid_tokens(person)[:FEW],
     }
     return render(request, "portal/profile/page.html", context, status=status)
@@ -112,6 +113,10 @@ def set_time_zone(request: HttpRequest) -> HttpResponse:
 @require_POST
 def set_email(request: HttpRequest) -> HttpResponse:
     person = person_of(request)
+    if not person.has_usable_password() and not browser_sessions.is_proven(request):
+        # The form cannot ask for a password.
+        messages.warning(request, "Sign in again, then change your email address. Nothing was changed.")
+        return HttpResponseRedirect(sign_in_again.path_through(reverse("profile")))
     form = EmailForm(person, request.POST)
     if not form.is_valid():
         return show(request, email_form=form, status=429 if form.throttled else 200)

@@ -51,6 +51,7 @@ def answer(request: HttpRequest) -> HttpResponse | None:
         "title": "Sign in",
         "form": SignInForm(request),
         "app_path": f"{reverse('admin:login')}?{urlencode({'next': url})}",
+        "next": url,
         kept_form.TOKEN: token,
         "is_form_lost": not token,
     }

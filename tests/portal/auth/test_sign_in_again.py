@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from flows.models import Deployment
-from portal.auth.browser_sessions import ORIGIN
-from portal.auth.sign_in_again import RECENTLY, path_through
+from portal.auth.browser_sessions import ORIGIN, RECENTLY
+from portal.auth.sign_in_again import path_through
 from portal.models import BrowserSession
 from runs import requests
 from runs.models import AuditEntry, Notification
@@ -46,7 +46,8 @@ def signed_in(person: User, since: timedelta) -> Client:
     client = Client()
     client.force_login(person)
     session = client.session
-    session[ORIGIN] = {"at": (timezone.now() - since).isoformat(), "address": "", "browser": ""}
+    at = (timezone.now() - since).isoformat()
+    session[ORIGIN] = {"at": at, "proven_at": at, "address": "", "browser": ""}
     session.save()
     return client
 
