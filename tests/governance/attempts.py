@@ -13,7 +13,7 @@ from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 from django.utils import timezone
 
@@ -52,10 +52,12 @@ from runs.models import (
     Schedule,
     ServiceAccount,
     ServiceLevel,
+    SignOnIdentity,
     Token,
     Window,
 )
 from tests.made_hooks import Sender
+from tests.portal import sign_ons
 
 # The columns of the table of entry points: who acts. The requester is an operator, and the request is theirs.
 ROLES = ("viewer", "requester", "operator", "approver", "manager", "auditor", "administrator", "stranger")
@@ -482,6 +484,13 @@ def sign_in(visitor: Visitor, site: Site) -> Any:
 
 def sign_in_again(visitor: Visitor, site: Site) -> Any:
     return visitor.client.post(reverse("sign_in_again"), {"username": visitor.user.username, "password": PASSWORD})
+
+
+def sign_on(visitor: Visitor, site: Site) -> Any:
+    client, subject = Client(), f"subject-{visitor.user.pk}"
+    with sign_ons.provider() as issuer, override_settings(**sign_ons.settings_of(issuer)):
+        SignOnIdentity.objects.create(person=visitor.user, issuer=issuer, subject=subject, email="x@portal.example")
+        return sign_ons.come_back(client, sign_ons.consent(sign_ons.leave(client), subject))
 
 
 def request_link(visitor: Visitor, site: Site) -> Any:

@@ -53,6 +53,7 @@ from tests.governance.attempts import (
     seen,
     sign_in,
     sign_in_again,
+    sign_on,
     sign_selected,
     slug,
     tomorrow,
@@ -65,6 +66,8 @@ from tests.governance.attempts import (
 LOOKS = {
     *("", "health/live", "health/ready", "admin/", "admin/nowhere/", "admin/flows/", "admin/runs/", "admin/auth/"),
     *("admin/jsi18n/", "admin/autocomplete/", "admin/search/", "admin/live/", "admin/monitoring/"),
+    # It sets a cookie.
+    "admin/sign-on/",
     # It changes nothing but the reader's session.
     "admin/first-steps/hide/",
     *("admin/password_reset/done/", "admin/reset/done/"),
@@ -174,6 +177,7 @@ DOWNLOADED = {
 # entry point -> how to use it and, for each of ROLES, the result in dev and in prod
 DOORS: dict[str, Door] = {
     "sign in, by page": Door("admin/login/", sign_in),
+    "sign in with the provider, by page": Door("admin/sign-on/return/", sign_on),
     "sign in again for a link, by page": Door("admin/sign-in-again/", sign_in_again),
     "sign out, by page": Door("admin/logout/", press("logout")),
     "change one's own password, by page": Door(
@@ -565,6 +569,9 @@ DOORS: dict[str, Door] = {
     ),
     "remove a resource profile, by page": Door(
         "admin/runs/resourceprofile/<int:pk>/remove/", press("runs_resourceprofile_remove", "profile", reason="r")
+    ),
+    "disconnect a person from single sign-on, by page": Door(
+        "admin/auth/user/<int:pk>/disconnect-sign-on/", press("auth_user_disconnect_sign_on", "person")
     ),
     "preview the portal as a person, by page": Door(
         "admin/auth/user/<int:pk>/try/", press("auth_user_try", "person", reason="r", words="")

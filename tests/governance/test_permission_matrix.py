@@ -37,6 +37,7 @@ from runs.models import (
     Run,
     Schedule,
     ServiceLevel,
+    SignOnIdentity,
     Verb,
     Window,
 )
@@ -173,7 +174,7 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
         run_request=requests.submit(deployment, {}, by=by(requester), reason="month end"),
         alias=Alias.objects.create(environment=environment, name="nightly", full_name=deployment.full_name),
         grant=grants.grant(by=Actor.system(), person=person(f"holder-{slug}"), verbs=["see"], environment=environment),
-        person=person(f"somebody-{slug}"),
+        person=connected_person(f"somebody-{slug}"),
         policy=Policy.objects.create(name=f"policy-{slug}", environment=environment),
         # A rule that does not apply, so that nothing waits for it.
         window=Window.objects.create(
@@ -206,6 +207,12 @@ def site(environment: Environment, requester: User, breaker: User) -> Site:
             environment=environment, name="large", pool_name="gpu", work_queue="fast", created_by_name="ada"
         ),
     )
+
+
+def connected_person(name: str) -> User:
+    found = person(name)
+    SignOnIdentity.objects.create(person=found, issuer="https://login.example", subject=name, email="x@example.org")
+    return found
 
 
 def a_channel(name: str, *, is_enabled: bool = True) -> Channel:
