@@ -34,6 +34,7 @@ PAUSE = 5.0
 # Seconds after which its description and keys are read again.
 KEPT_FOR = 3600
 LONGEST_SUBJECT = 255
+IN_FORM = "client_secret_post"
 
 log = logging.getLogger(__name__)
 # issuer -> until when it is not asked, in monotonic seconds
@@ -119,6 +120,9 @@ def described_client() -> Any:
         raise unavailable()
     # Whatever the description allows: some allow tokens that nobody signed.
     client.server_metadata["id_token_signing_alg_values_supported"] = list(ALGORITHMS)
+    # In a header, providers read a secret with special characters in different ways.
+    if IN_FORM in client.server_metadata.get("token_endpoint_auth_methods_supported", ()):
+        client.client_kwargs["token_endpoint_auth_method"] = IN_FORM
     return client
 
 

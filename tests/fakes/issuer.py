@@ -10,7 +10,7 @@ from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlsplit
 from uuid import uuid4
 
 import jwt
@@ -92,6 +92,8 @@ class Issuer:
         self.keys: dict[str, rsa.RSAPrivateKey] = {"first": first_key()}
         self.kid = "first"
         self.asked: list[str] = []
+        # path -> the form that came with the last request of it
+        self.forms: dict[str, dict[str, str]] = {}
         self.url = ""
         # path -> status, headers and body instead of the usual ones
         self.answers: dict[str, tuple[int, dict[str, str], bytes]] = {}
@@ -163,7 +165,9 @@ def serving() -> Iterator[Issuer]:
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             issuer.asked.append(parts.path)
-            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            issuer.forms[parts.path] = dict(
+                parse_qsl(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
+            )
             status, headers, body = issuer.answer(
                 parts.path, parse_qs(parts.query), self.headers.get("Authorization", "")
             )

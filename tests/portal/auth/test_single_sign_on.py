@@ -405,6 +405,13 @@ def test_a_key_that_the_provider_has_changed_is_read_again(liar: Issuer, client:
     assert told(liar, client)["Location"] == reverse("admin:index")
 
 
+def test_a_secret_with_special_characters_is_sent_in_the_form(liar: Issuer, client: Client, settings: Any) -> None:
+    settings.SSO_CLIENT_SECRET = "a secret:with/odd+characters"
+    describe(liar, token_endpoint_auth_methods_supported=["client_secret_basic", "client_secret_post"])
+    told(liar, client)
+    assert liar.forms["/token"]["client_secret"] == settings.SSO_CLIENT_SECRET
+
+
 def test_the_description_of_another_provider_is_refused(liar: Issuer, client: Client) -> None:
     describe(liar, issuer="https://another.example")
     answer = client.get(reverse("sign_on"))
