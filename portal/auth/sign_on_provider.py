@@ -31,6 +31,8 @@ SCOPE = "openid profile email"
 TIMEOUT = 5  # seconds for each answer of the provider
 # Seconds in which nobody else waits for a provider that did not answer: strangers could keep all threads waiting.
 PAUSE = 5.0
+# Seconds by which its clock may be ahead of ours; Authlib allows as many for the times of a token.
+CLOCK_SKEW = 120
 # Seconds after which its description and keys are read again.
 KEPT_FOR = 3600
 LONGEST_SUBJECT = 255
@@ -96,9 +98,9 @@ def verified_email(claims: Mapping[str, Any]) -> str:
 
 
 def proven_at(claims: Mapping[str, Any]) -> datetime | None:
-    """Return when the person proved who they are; never a time to come, whatever the provider's clock says."""
+    """Return when the person proved who they are; None if the provider does not say, or names a time to come."""
     found = claims.get("auth_time")
-    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found < time.time() + KEPT_FOR:
+    if not isinstance(found, int | float) or isinstance(found, bool) or not 0 < found <= time.time() + CLOCK_SKEW:
         return None
     return min(datetime.fromtimestamp(found, UTC), timezone.now())
 

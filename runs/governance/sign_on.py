@@ -37,15 +37,17 @@ def account_of(identity: Identity, *, by: Callable[[User], Actor]) -> User:
     becomes of the address. `by` gives the actor for that. Call it in a transaction. Raises `Refused` with a code
     `sign_on.…`; its data may have the `username` of the account that stays closed.
     """
-    known = SignOnIdentity.objects.filter(issuer=identity.issuer, subject=identity.subject).first()
-    person = known.person if known else account_with_address(identity)
+    known = SignOnIdentity.objects.filter(issuer=identity.issuer, subject=identity.subject)
+    connected = known.first()
+    person = connected.person if connected else account_with_address(identity)
     if not (person.is_active and person.is_staff):
         raise Refused(
             "sign_on.closed",
             f"The account {person} is disabled, or may not sign in. A portal administrator can change that.",
             username=person.username,
         )
-    if known is None:
+    # Read again: the account is locked now, and a second click may have connected it before.
+    if connected is None and not known.exists():
         connect(person, identity, by=by(person))
     return person
 

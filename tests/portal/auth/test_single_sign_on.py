@@ -447,7 +447,8 @@ def test_a_provider_that_is_down_is_asked_by_one_of_many(liar: Issuer, client: C
     [
         (lambda: time.time(), True),
         (lambda: time.time() - RECENTLY.total_seconds() - 60, False),
-        (lambda: time.time() + timedelta(days=1).total_seconds(), False),
+        (lambda: time.time() + 30, True),
+        (lambda: time.time() + timedelta(minutes=10).total_seconds(), False),
         (lambda: None, False),
         (lambda: True, False),
         (lambda: -1, False),
