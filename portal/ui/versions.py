@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission, User
-from django.db.models import Exists, Field, Model, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, Field, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.fields import DateTimeField
 from django.db.models.functions import JSONObject
 from django.utils import timezone
@@ -126,13 +126,13 @@ def versions_of(row: Model) -> list[Version]:
     found = [
         *own_versions(row),
         *(own_versions(row.server, SERVER_LABELS) if isinstance(row, Environment) else ()),
-        *(version for link in LINKS.get(model, []) for version in related_versions(link, row.pk)),
+        *(related_versions(LINKS[model], row.pk) if model in LINKS else ()),
     ]
     return sorted(found, key=lambda version: version.at, reverse=True)[:MOST]
 
 
-def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
-    """Return the versions of a table's rows, newest first, each with the audit entry of its transaction."""
+def rows_with(matching: Q) -> QuerySet[RowVersion]:
+    """Return the versions that match, newest first, each with the audit entry of its transaction."""
     # The trigger writes the version with the change, the service writes the entry after it: so the first entry at or
     # after the version is the one that explains it.
     entries = AuditEntry.objects.filter(
@@ -141,7 +141,7 @@ def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
         at__lte=OuterRef("created_at") + LONGEST_TRANSACTION,
     ).order_by("sequence")
     return (
-        RowVersion.objects.filter(table_name=model._meta.db_table)
+        RowVersion.objects.filter(matching)
         .annotate(
             entry=Subquery(entries.values_list(JSONObject(actor="actor_name", verb="verb", reason="reason"))[:1]),
             is_retired=Exists(AuditCheckpoint.objects.filter(ended_at__gte=OuterRef("created_at"))),
@@ -152,7 +152,8 @@ def rows_of(model: type[Model]) -> QuerySet[RowVersion]:
 
 def own_versions(row: Model, labels: Mapping[str, str] = LABELS) -> Iterator[Version]:
     # 1. One more than displayed, so that the oldest displayed has one to compare with.
-    found = list(rows_of(type(row)).filter(row_pk=str(row.pk))[: MOST + 1])
+    own = Q(table_name=row._meta.db_table, row_pk=str(row.pk))
+    found = list(rows_with(own)[: MOST + 1])
     # 2. The names of all keys in them, by one query for each foreign key.
     names = display_name(found)
     fields = {field.attname: field for field in row._meta.concrete_fields}
@@ -175,22 +176,27 @@ def own_versions(row: Model, labels: Mapping[str, str] = LABELS) -> Iterator[Ver
             yield version(each, f"{SECRETS.get(each.label, each.label)} changed", iter(()))
 
 
-def related_versions(link: Link, pk: Any) -> Iterator[Version]:
-    """Yield the rows of such a table that were added and removed."""
+def related_versions(links: Sequence[Link], pk: Any) -> Iterator[Version]:
+    """Yield the rows of such tables that were added and removed."""
+    by_table = {link.through._meta.db_table: link for link in links}
     # "found" are those of the installation; listing them would repeat the current state.
-    found = rows_of(link.through).filter(data__contains={link.owner: pk}).exclude(label="found")
-    newest = list(found[:MOST])
-    names = {each.data[link.named]: str(each.data[link.named]) for each in newest}
-    if link.model:
-        rows = link.model._default_manager.filter(pk__in=names.keys())
-        names = {pk: f"no. {pk} (deleted)" for pk in names} | {row.pk: str(row) for row in rows}
-    what = str((link.model or link.through)._meta.verbose_name)
-    for each in newest:
-        named = {what: names[each.data[link.named]]}
-        if each.label == "delete":
-            yield version(each, "Removed", diff(named, {}))
-        else:
-            yield version(each, "Added", diff({}, named))
+    belonging = Q(
+        *(Q(table_name=table, data__contains={link.owner: pk}) for table, link in by_table.items()), _connector=Q.OR
+    )
+    newest = list(rows_with(belonging).exclude(label="found")[:MOST])
+    for table, link in by_table.items():
+        rows = [each for each in newest if each.table_name == table]
+        names = {each.data[link.named]: str(each.data[link.named]) for each in rows}
+        if link.model:
+            existing = link.model._default_manager.filter(pk__in=names.keys())
+            names = {key: f"no. {key} (deleted)" for key in names} | {row.pk: str(row) for row in existing}
+        what = str((link.model or link.through)._meta.verbose_name)
+        for each in rows:
+            named = {what: names[each.data[link.named]]}
+            if each.label == "delete":
+                yield version(each, "Removed", diff(named, {}))
+            else:
+                yield version(each, "Added", diff({}, named))
 
 
 def display_name(versions: list[RowVersion]) -> dict[tuple[str, Any], str]:

@@ -77,10 +77,6 @@ def account_with_address(identity: Identity) -> User:
     return found[0]
 
 
-def identity_of(person: User) -> SignOnIdentity | None:
-    return SignOnIdentity.objects.filter(person=person).first()
-
-
 def folded(email: str) -> str:
     return unicodedata.normalize("NFKC", email).casefold()
 

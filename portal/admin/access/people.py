@@ -174,7 +174,8 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         # Service accounts have no password and no groups; they are on pages of their own.
-        return super().get_queryset(request).filter(service_account=None).prefetch_related("groups")
+        rows = super().get_queryset(request).filter(service_account=None)
+        return rows.select_related("sign_on_identity").prefetch_related("groups")
 
     @admin.display(description="name", ordering="first_name")
     def full_name(self, person: User) -> str:
@@ -216,7 +217,6 @@ class PersonAdmin(AdministratorsOnly, DjangoUserAdmin):  # type: ignore[type-arg
         context: dict[str, Any] = {"show_save_and_add_another": False}
         if person:
             context |= person_page.rights(Permissions.of_person(person), Environment.objects.all())
-            context["sign_on_identity"] = sign_on.identity_of(person) if settings.SSO_ISSUER else None
         return super().change_view(request, object_id, form_url, context | (extra_context or {}))
 
     def get_urls(self) -> list[URLPattern]:

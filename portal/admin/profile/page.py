@@ -23,7 +23,7 @@ from portal.admin.profile.forms import EmailForm, EmailTimesForm, NameForm, Time
 from portal.auth import browser_sessions, profiles, sign_in_again
 from portal.auth.request_user import actor_of
 from portal.ui.browser_names import browser_name
-from runs.governance import accounts, sign_on
+from runs.governance import accounts
 from runs.models import Token
 from runs.notifications import email_choices
 
@@ -65,7 +65,6 @@ def show(
         "zones": sorted(zone_names()),
         "now": timezone.now(),
         "sessions": list(session_rows(request, person)),
-        "sign_on_identity": sign_on.identity_of(person) if settings.SSO_ISSUER else None,
         "tokens": valid_tokens(person)[:FEW],
     }
     return render(request, "portal/profile/page.html", context, status=status)
