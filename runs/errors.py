@@ -408,6 +408,7 @@ CODES: dict[str, str] = {
     "sign_on.closed": "The account is disabled, or may not sign in.",
     "sign_on.expired": "The sign-on took too long, or began in another browser.",
     "sign_on.failed": "The provider did not confirm who signed in, or not in the required way.",
+    "sign_on.has_password": "An account with a password is connected by who is signed in with it.",
     "sign_on.no_email": "The provider gave no verified email address.",
     "sign_on.not_connected": "The account is not connected to single sign-on.",
     "sign_on.not_fresh": "The provider does not confirm that the person signed in just now.",

@@ -785,6 +785,7 @@ SENTENCES: dict[str, list[str]] = {
     "sign_on.closed": ["The account {} is disabled, or may not sign in. A portal administrator can change that."],
     "sign_on.expired": ["The sign-on took too long, or it began in another browser or tab."],
     "sign_on.failed": ["{} did not confirm who you are. {}"],
+    "sign_on.has_password": ["The account {} has a password. Sign in with it, then connect {} on your profile."],
     "sign_on.no_email": ["{} gave no verified email address, by which the portal finds your account."],
     "sign_on.not_connected": ["{} is not connected to single sign-on."],
     "sign_on.not_fresh": ["{} does not confirm that you signed in there just now, which this page asks for."],

@@ -165,6 +165,20 @@ SABOTAGES = (
         "    if False:",
     ),
     Sabotage(
+        "an address alone opens an account that has a password",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_password_is_needed_to_connect_an_account_that_has_one",),
+        "runs/governance/sign_on.py",
+        "if person.has_usable_password() and (signed_in is None or signed_in.pk != person.pk):",
+        "if False:",
+    ),
+    Sabotage(
+        "an unattended browser connects an identity",
+        ("tests/portal/auth/test_single_sign_on.py::test_a_password_is_needed_to_connect_an_account_that_has_one",),
+        "portal/auth/single_sign_on.py",
+        "request.user if isinstance(request.user, User) and browser_sessions.is_proven(request) else None",
+        "request.user if isinstance(request.user, User) else None",
+    ),
+    Sabotage(
         "letters that look alike are the same",
         ("tests/portal/auth/test_single_sign_on.py::test_a_letter_that_only_looks_alike_is_another_address",),
         "runs/governance/sign_on.py",

@@ -110,7 +110,9 @@ def admit(request: HttpRequest, known: Mapping[str, Any], attempt: throttle.Atte
     identity = identify(request, known)
     carried = kept_form.carried(request)
     with transaction.atomic():
-        person = sign_on.account_of(identity, by=lambda found: sign_in.visitor_as(request, found))
+        # An unattended browser must not connect somebody else's identity.
+        signed_in = request.user if isinstance(request.user, User) and browser_sessions.is_proven(request) else None
+        person = sign_on.account_of(identity, signed_in=signed_in, by=lambda found: sign_in.visitor_as(request, found))
         attempt.succeed()
         auth.login(request, person, backend=BACKEND)
         sign_in.record_sign_in(request, person.get_username(), method=settings.SSO_NAME)

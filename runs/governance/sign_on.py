@@ -30,12 +30,13 @@ class Identity:
     proven_at: datetime | None
 
 
-def account_of(identity: Identity, *, by: Callable[[User], Actor]) -> User:
+def account_of(identity: Identity, *, signed_in: User | None, by: Callable[[User], Actor]) -> User:
     """Return the account that an identity opens.
 
     The first time that is the only account with its email address, which stays connected to the identity, whatever
-    becomes of the address. `by` gives the actor for that. Call it in a transaction. Raises `Refused` with a code
-    `sign_on.…`; its data may have the `username` of the account that stays closed.
+    becomes of the address. One with a password is connected by the person who is signed in with it, `signed_in`, and by
+    no one else: an address is set without a proof. `by` gives the actor. Call it in a transaction. Raises `Refused`
+    with a code `sign_on.…`; its data may have the `username` of the account that stays closed.
     """
     known = SignOnIdentity.objects.filter(issuer=identity.issuer, subject=identity.subject)
     connected = known.first()
@@ -48,6 +49,13 @@ def account_of(identity: Identity, *, by: Callable[[User], Actor]) -> User:
         )
     # Read again: the account is locked now, and a second click may have connected it before.
     if connected is None and not known.exists():
+        if person.has_usable_password() and (signed_in is None or signed_in.pk != person.pk):
+            raise Refused(
+                "sign_on.has_password",
+                f"The account {person} has a password. Sign in with it, then connect {settings.SSO_NAME} on your "
+                "profile.",
+                username=person.username,
+            )
         connect(person, identity, by=by(person))
     return person
 

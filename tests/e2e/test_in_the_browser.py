@@ -335,23 +335,37 @@ def test_an_administrator_made_by_command_forgets_the_password(
 
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
-def test_the_provider_signs_in_who_has_forgotten_every_password(visit: Visit, portal: Portal, scheme: str) -> None:
+def test_an_account_is_connected_on_the_profile_and_opened_by_the_provider(
+    visit: Visit, portal: Portal, scheme: str
+) -> None:
     name = f"grace-{uuid.uuid4().hex[:6]}"
     email = f"{name}@portal.example"
-    portal.manage("new_administrator", name, "--reason", "ada left", "--email", email)
     visitor = visit(color_scheme=scheme)
     page = visitor.page
     # The provider's page wants a style sheet from elsewhere.
     page.route(lambda url: "127.0.0.1" not in url, lambda route: route.fulfill(body="", content_type="text/css"))
-    must_fit(visitor, "/admin/login/?next=/admin/profile/")
-    sign_on = page.get_by_role("link", name=f"Sign in with {sign_ons.NAME}")
-    sign_on.click()
+    printed = portal.manage("new_administrator", name, "--reason", "ada left", "--email", email)
+    choose_password(visitor, links_in(printed)[0], "first-horse-battery")
+    sign_in(page, portal.address, name, "first-horse-battery")
+    must_fit(visitor, "/admin/profile/")
+    page.get_by_role("link", name=f"Connect {sign_ons.NAME}").click()
     issuer = page.url.partition("/oauth2")[0]
     sign_ons.someone(issuer, name, email=email, email_verified=True)
-    page.get_by_label("Subject").fill(name)
+    consent(page, name)
+    expect(page.locator("[data-panel=sign-on]")).to_contain_text(f"Connected as {email}")
+    # From now on the provider alone opens it.
+    page.goto("about:blank")
+    page.context.clear_cookies()
+    must_fit(visitor, "/admin/login/?next=/admin/profile/")
+    page.get_by_role("link", name=f"Sign in with {sign_ons.NAME}").click()
+    consent(page, name)
+
+
+def consent(page: Page, subject: str) -> None:
+    """Sign in at the provider, which then leads to the profile."""
+    page.get_by_label("Subject").fill(subject)
     page.get_by_role("button", name="Authorize", exact=True).click()
     page.wait_for_url("**/admin/profile/")
-    expect(page.locator("[data-panel=sign-on]")).to_contain_text(f"Connected as {email}")
 
 
 def links_in(text: str) -> list[str]:

@@ -198,6 +198,32 @@ def test_a_second_identity_with_the_address_opens_nothing(issuer: str, client: C
     assert SignOnIdentity.objects.get().subject == SUBJECT
 
 
+def test_a_password_is_needed_to_connect_an_account_that_has_one(otto: User, client: Client) -> None:
+    otto.set_password("correct horse battery staple")
+    otto.save()
+    entry = refused(client, sign_on(client), "sign_on.has_password")
+    assert entry.actor_id == str(otto.pk)
+    # Nor by somebody else who is signed in, nor by an unattended browser.
+    other = Client()
+    other.force_login(User.objects.create_user("olga", password="x", is_staff=True))
+    assert sign_on(other).status_code == 403
+    client.post(reverse("admin:login"), {"username": "otto", "password": "correct horse battery staple"})
+    session = client.session
+    proven = session["origin"] | {}
+    session["origin"] = proven | {"proven_at": None}
+    session.save()
+    assert sign_on(client).status_code == 403
+    assert not SignOnIdentity.objects.exists()
+    session["origin"] = proven
+    session.save()
+    page = client.get(reverse("profile")).content.decode()
+    assert f'href="{reverse("sign_on")}?next={reverse("profile")}"' in page
+    assert sign_on(client, next=reverse("profile"))["Location"] == reverse("profile")
+    assert SignOnIdentity.objects.get().person == otto
+    # From then on the identity alone is enough.
+    assert sign_on().status_code == 302
+
+
 def test_who_does_not_consent_is_not_signed_in(client: Client) -> None:
     state = query_of(leave(client))["state"]
     answer = client.get(reverse("sign_on_return"), {"state": state, "error": "access_denied"})
