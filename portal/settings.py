@@ -113,21 +113,21 @@ def token_peppers(text: str) -> dict[int, str]:
     return found
 
 
-def issuer_address(name: str, text: str, claimed: str) -> str:
+def issuer_address(name: str, text: str, expected: str) -> str:
     """Check the address of an issuer of OpenID Connect. Here and not on a page: the portal fetches keys from it."""
     parts = urlsplit(text)
     is_loopback = not PRODUCTION and parts.scheme == "http" and parts.hostname == "127.0.0.1"
     is_plain = not (parts.query or parts.fragment or parts.username) and text == text.rstrip("/")
     if not parts.hostname or not is_plain or (parts.scheme != "https" and not is_loopback):
-        raise ImproperlyConfigured(f"{name}: {text!r} is not an issuer. {claimed}")
+        raise ImproperlyConfigured(f"{name}: {text!r} is not an issuer. {expected}")
     return text
 
 
 def job_issuers(text: str) -> list[str]:
     """Return the issuers of job tokens."""
-    claimed = "Each is an address with https://, as in the claim iss of its tokens, separated by commas."
+    expected = "Each is an address with https://, as in the claim iss of its tokens, separated by commas."
     found = [each.strip() for each in text.split(",")]
-    return [issuer_address("PORTAL_JOB_ISSUERS", each, claimed) for each in found if each]
+    return [issuer_address("PORTAL_JOB_ISSUERS", each, expected) for each in found if each]
 
 
 SECRET_KEY = secret("PORTAL_SECRET_KEY", INSECURE_SECRET_KEY, "at least 50 random characters")
@@ -152,9 +152,9 @@ PUBLIC_URL = env("PORTAL_PUBLIC_URL")
 SSO_ISSUER = env("PORTAL_SSO_ISSUER").rstrip("/")
 SSO_NAME = env("PORTAL_SSO_NAME", "single sign-on")
 SSO_CLIENT_ID, SSO_CLIENT_SECRET = env("PORTAL_SSO_CLIENT_ID"), env("PORTAL_SSO_CLIENT_SECRET")
-# What the provider may say of how somebody signed in there, such as with a second factor; empty: anything.
+# Accepted values of the claim acr, such as those for a second factor; empty: any.
 SSO_ACR = env_list("PORTAL_SSO_ACR")
-# For a provider that does not say whether it has verified an address, and gives only addresses that are its own.
+# Accept addresses without the claim email_verified: for a provider that assigns all addresses itself.
 SSO_TRUSTS_EMAIL = env_flag("PORTAL_SSO_TRUSTS_EMAIL", default=False)
 if SSO_ISSUER:
     issuer_address(

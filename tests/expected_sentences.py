@@ -786,12 +786,12 @@ SENTENCES: dict[str, list[str]] = {
     "sign_on.expired": ["The sign-on took too long, or it began in another browser or tab."],
     "sign_on.failed": ["{} did not confirm who you are. {}"],
     "sign_on.has_password": ["The account {} has a password. Sign in with it, then connect {} on your profile."],
-    "sign_on.no_email": ["{} gave no verified email address, by which the portal finds your account."],
+    "sign_on.no_email": ["{} sent no verified email address, which the portal needs to find your account."],
     "sign_on.not_connected": ["{} is not connected to single sign-on."],
     "sign_on.not_fresh": ["{} does not confirm that you signed in there just now, which this page asks for."],
     "sign_on.other_identity": [
-        "The account {} is connected to another identity of {}. If that one is gone, a portal administrator can "
-        "disconnect it on the page of the account."
+        "The account {} is connected to another identity of {}. If that identity no longer exists, a portal "
+        "administrator can disconnect it on the page of the user."
     ],
     "sign_on.throttled": ["Too many sign-ons from this address have failed. Try again in {}."],
     "sign_on.unavailable": ["{} cannot be reached at the moment. Try again in a minute."],

@@ -29,7 +29,7 @@ from runs.governance.sign_on import Identity
 
 SCOPE = "openid profile email"
 TIMEOUT = 5  # seconds for each answer of the provider
-# Seconds in which nobody else waits for a provider that did not answer: strangers could keep all threads waiting.
+# Seconds for which a provider that did not answer is not asked again; otherwise such requests could occupy all threads.
 PAUSE = 5.0
 # Seconds by which its clock may be ahead of ours; Authlib allows as many for the times of a token.
 CLOCK_SKEW = 120
@@ -76,11 +76,11 @@ def identify(code: str, known: Mapping[str, str], redirect_uri: str) -> Identity
             raise failed("You did not sign in there in the way that the portal requires, such as with a second factor.")
         if "email" not in claims and "userinfo_endpoint" in client.server_metadata:
             described = client.userinfo(token=token)
-            # An answer about someone else would be no answer.
+            # OpenID Connect Core, 5.3.2: the subjects must match.
             claims = {**described, **claims} if described.get("sub") == claims["sub"] else claims
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
-        raise failed("Its identity is not one.")
+        raise failed("Its ID token has no valid subject.")
     return Identity(settings.SSO_ISSUER, subject, verified_email(claims), proven_at(claims))
 
 
@@ -116,11 +116,11 @@ def described_client() -> Any:
     client = client_of(hour, settings.SSO_ISSUER, settings.SSO_CLIENT_ID, settings.SSO_CLIENT_SECRET)
     described = client.load_server_metadata().get("issuer")
     if not isinstance(described, str) or described.rstrip("/") != settings.SSO_ISSUER:
-        # Another one could say of anyone that they are somebody here.
+        # OpenID Connect Discovery, 4.3: they must be equal, or another issuer could sign users in.
         client_of.cache_clear()
         log.error("PORTAL_SSO_ISSUER is %s, and what it describes is of %.300r.", settings.SSO_ISSUER, described)
         raise unavailable()
-    # Whatever the description allows: some allow tokens that nobody signed.
+    # Not what the description lists: it may include `none`, and unsigned tokens would be accepted.
     client.server_metadata["id_token_signing_alg_values_supported"] = list(ALGORITHMS)
     # In a header, providers read a secret with special characters in different ways.
     if IN_FORM in client.server_metadata.get("token_endpoint_auth_methods_supported", ()):
@@ -156,9 +156,9 @@ def refusing() -> Iterator[None]:
         )
         raise failed("Try again; if that does not help, ask a portal administrator to look into the log.") from None
     except (ValueError, TypeError, LookupError, RuntimeError, AttributeError) as error:
-        # What it sends has no other form that anyone could rely on.
-        log.warning("The provider of single sign-on sent something else than expected: %s.", type(error).__name__)
-        raise failed("It sent something else than expected.") from None
+        # Authlib does not check the shape of what it reads.
+        log.warning("The provider of single sign-on sent an invalid answer: %s.", type(error).__name__)
+        raise failed("Its answer is not valid.") from None
 
 
 def failed(why: str) -> Refused:

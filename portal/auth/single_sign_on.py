@@ -30,7 +30,7 @@ from runs.governance import sign_on
 from runs.governance.sign_on import Identity
 
 START, RETURN = "sign_on", "sign_on_return"
-# A link that asks for a decision asks for this: the person has to prove who they are, however long they are signed in.
+# Set by links that ask for a decision: the user has to authenticate again.
 AGAIN = "again"
 COOKIE = f"{settings.COOKIE_PREFIX}portal_sign_on"
 # Seconds for everything that the provider asks.
@@ -82,7 +82,7 @@ def finish(request: HttpRequest) -> HttpResponse:
         known = begun_here(request)
         person = admit(request, known, attempt)
     except Refused as refusal:
-        # Once it says that an address is throttled, the trail needs no more of it.
+        # Failures of a throttled address are recorded once.
         if refusal.data["is_first"] if attempt is None else not attempt.is_recorded:
             name = refusal.data.get("username", "")
             sign_in.record_sign_in(request, name, refusal=refusal.message, method=settings.SSO_NAME)
@@ -110,7 +110,7 @@ def admit(request: HttpRequest, known: Mapping[str, Any], attempt: throttle.Atte
     identity = identify(request, known)
     carried = kept_form.carried(request)
     with transaction.atomic():
-        # An unattended browser must not connect somebody else's identity.
+        # Only shortly after a sign-in: an unattended browser must not connect another identity.
         signed_in = request.user if isinstance(request.user, User) and browser_sessions.is_proven(request) else None
         person = sign_on.account_of(identity, signed_in=signed_in, by=lambda found: sign_in.visitor_as(request, found))
         attempt.succeed()

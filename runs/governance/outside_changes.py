@@ -73,16 +73,15 @@ NAMES: dict[str, tuple[str, str]] = {
 }
 # Rows that several environments share: the page of each shows them.
 SERVERS = Server._meta.db_table
-# Memberships, permissions, owners and identities: table -> kind of the subject, and the column of its key
-BELONGING: dict[str, tuple[str, str]] = {
-    User.groups.through._meta.db_table: ("person", "user_id"),
-    User.user_permissions.through._meta.db_table: ("person", "user_id"),
-    Group.permissions.through._meta.db_table: ("group", "group_id"),
-    ServiceAccount._meta.db_table: ("person", "user_id"),
-    SignOnIdentity._meta.db_table: ("person", "person_id"),
+# Memberships, permissions, owners and identities: table -> kind of the subject, the column of its key, and what it is
+GROUPS_OR_PERMISSIONS = "groups or permissions"
+BELONGING: dict[str, tuple[str, str, str]] = {
+    User.groups.through._meta.db_table: ("person", "user_id", GROUPS_OR_PERMISSIONS),
+    User.user_permissions.through._meta.db_table: ("person", "user_id", GROUPS_OR_PERMISSIONS),
+    Group.permissions.through._meta.db_table: ("group", "group_id", GROUPS_OR_PERMISSIONS),
+    ServiceAccount._meta.db_table: ("person", "user_id", "owner"),
+    SignOnIdentity._meta.db_table: ("person", "person_id", "single sign-on"),
 }
-# What their rows are, where they are neither groups nor permissions.
-BELONGINGS = {ServiceAccount._meta.db_table: "owner", SignOnIdentity._meta.db_table: "single sign-on"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,7 @@ def version_before(version: RowVersion) -> dict[str, Any]:
 def subject_of(version: RowVersion) -> tuple[str, str]:
     """Return kind and key of the row whose page shows the version."""
     if version.table_name in BELONGING:
-        kind, column = BELONGING[version.table_name]
+        kind, column, _ = BELONGING[version.table_name]
         return kind, str(version.data[column])
     if version.table_name == SERVERS:
         return "environment", str(environments_on(version).values_list("pk", flat=True).first())
@@ -214,7 +213,7 @@ def describe(version: RowVersion) -> str:
     """Return what a version is about, such as “environment prod (update)” or “permissions of group 7 (insert)”."""
     kind, key = subject_of(version)
     if version.table_name in BELONGING:
-        what = BELONGINGS.get(version.table_name, "groups or permissions")
+        _, _, what = BELONGING[version.table_name]
         return f"{what} of {kind} {key} ({version.label})"
     if version.table_name == SERVERS:
         return f"server {version.data['api_url']} ({version.label})"

@@ -33,10 +33,10 @@ class Identity:
 def account_of(identity: Identity, *, signed_in: User | None, by: Callable[[User], Actor]) -> User:
     """Return the account that an identity opens.
 
-    The first time that is the only account with its email address, which stays connected to the identity, whatever
-    becomes of the address. One with a password is connected by the person who is signed in with it, `signed_in`, and by
-    no one else: an address is set without a proof. `by` gives the actor. Call it in a transaction. Raises `Refused`
-    with a code `sign_on.…`; its data may have the `username` of the account that stays closed.
+    At the first sign-on, that is the only account with its email address, which is then connected to the identity. An
+    account with a password is connected only if it is that of `signed_in`, because email addresses are not verified.
+    `by` returns the actor for an account. Must be called in a transaction. Raises `Refused` with a code `sign_on.…`;
+    its data may have the `username` of the refused account.
     """
     known = SignOnIdentity.objects.filter(issuer=identity.issuer, subject=identity.subject)
     connected = known.first()
@@ -65,10 +65,10 @@ def account_with_address(identity: Identity) -> User:
     if not identity.email:
         raise Refused(
             "sign_on.no_email",
-            f"{settings.SSO_NAME} gave no verified email address, by which the portal finds your account.",
+            f"{settings.SSO_NAME} sent no verified email address, which the portal needs to find your account.",
         )
     rows = User.objects.select_for_update(of=("self",)).filter(email__iexact=identity.email, service_account=None)
-    # Postgres takes more letters for equal than mail servers do, such as a dotless i.
+    # Postgres compares more letters as equal than mail servers do, such as a dotless i.
     found = [row for row in rows if folded(row.email) == folded(identity.email)]
     if not found:
         raise Refused(
@@ -95,8 +95,8 @@ def connect(person: User, identity: Identity, *, by: Actor) -> None:
         if SignOnIdentity.objects.filter(person=person).exists():
             raise Refused(
                 "sign_on.other_identity",
-                f"The account {person} is connected to another identity of {settings.SSO_NAME}. If that one is gone, a "
-                "portal administrator can disconnect it on the page of the account.",
+                f"The account {person} is connected to another identity of {settings.SSO_NAME}. If that identity "
+                "no longer exists, a portal administrator can disconnect it on the page of the user.",
                 username=person.username,
             )
         act.after = {"issuer": identity.issuer, "subject": identity.subject, "email": identity.email}

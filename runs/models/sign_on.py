@@ -12,7 +12,7 @@ class SignOnIdentity(models.Model):
 
     person = models.OneToOneField(settings.AUTH_USER_MODEL, models.CASCADE, related_name="sign_on_identity")
     issuer = models.CharField(max_length=300)
-    # The provider never gives it to someone else, as it may an address or a name.
+    # Unlike an address or a name, it is never reassigned.
     subject = models.CharField(max_length=255, help_text="Claim sub.")
     email = models.EmailField(help_text="The address by which the account was found.")
     connected_at = models.DateTimeField(db_default=Now())

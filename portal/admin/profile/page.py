@@ -24,7 +24,7 @@ from portal.auth import browser_sessions, profiles, sign_in_again
 from portal.auth.request_user import actor_of
 from portal.ui.browser_names import browser_name
 from runs.governance import accounts
-from runs.models import Token
+from runs.models import SignOnIdentity, Token
 from runs.notifications import email_choices
 
 # A person has few; the list of tokens has the rest.
@@ -65,6 +65,7 @@ def show(
         "zones": sorted(zone_names()),
         "now": timezone.now(),
         "sessions": list(session_rows(request, person)),
+        "sign_on_identity": SignOnIdentity.objects.filter(person=person).first() if settings.SSO_ISSUER else None,
         "tokens": valid_tokens(person)[:FEW],
     }
     return render(request, "portal/profile/page.html", context, status=status)

@@ -203,7 +203,7 @@ def test_a_password_is_needed_to_connect_an_account_that_has_one(otto: User, cli
     otto.save()
     entry = refused(client, sign_on(client), "sign_on.has_password")
     assert entry.actor_id == str(otto.pk)
-    # Nor by somebody else who is signed in, nor by an unattended browser.
+    # Another signed-in user cannot connect it, and an old session cannot either.
     other = Client()
     other.force_login(User.objects.create_user("olga", password="x", is_staff=True))
     assert sign_on(other).status_code == 403
